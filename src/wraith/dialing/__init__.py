@@ -1,0 +1,1 @@
+"""Reaching a destination, directly or through whatever stands between."""

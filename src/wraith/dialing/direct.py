@@ -1,0 +1,101 @@
+"""Dialing from this machine, to addresses that somebody has approved first."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+
+from wraith.dialing.happy_eyeballs import SockAddr, connect_first
+from wraith.dialing.reasons import refusal_for
+from wraith.errors import ChannelRefused, Refusal
+from wraith.values.address import Destination, TcpDestination, UnixDestination
+
+DEFAULT_TIMEOUT = 10.0  # seconds, for resolving and connecting together
+
+Approve = Callable[[TcpDestination, str], bool]
+"""Asked with the destination and each address it resolved to, as text without a zone."""
+
+
+def approve_all(_destination: TcpDestination, _address: str) -> bool:
+    """Approve every address."""
+    return True
+
+
+class DirectDialer:
+    """Connects with this machine's own sockets.
+
+    A name is resolved once, each address is put to `approve`, and the connection goes to the very
+    addresses that passed: a name that changes its mind in between gains nothing. `timeout` is in
+    seconds.
+    """
+
+    def __init__(self, approve: Approve = approve_all, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._approve = approve
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<DirectDialer timeout={self._timeout}>"
+
+    async def dial(self, destination: Destination, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """As `Dialer.dial`; refused as `PROHIBITED` when no address passes.
+
+        No exception of the operating system is chained: its text names the destination.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout):
+                sock = await self._connect(destination)
+        except OSError as error:
+            raise ChannelRefused(refusal_for(error)) from None
+        try:
+            transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return transport
+
+    async def _connect(self, destination: Destination) -> socket.socket:
+        if isinstance(destination, UnixDestination):
+            return await connect_first([(socket.AF_UNIX, destination.path)])  # type: ignore[list-item]
+        addresses = await resolve(destination.host, destination.port)
+        approved = list(self._approved(destination, addresses))
+        if not approved:
+            raise ChannelRefused(Refusal.PROHIBITED)
+        return await connect_first(approved)
+
+    def _approved(
+        self,
+        destination: TcpDestination,
+        addresses: Iterable[tuple[socket.AddressFamily, SockAddr]],
+    ) -> Iterable[tuple[socket.AddressFamily, SockAddr]]:
+        for family, address in addresses:
+            if self._approve(destination, str(address[0]).partition("%")[0]):
+                yield family, address
+
+
+async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, SockAddr]]:
+    """The stream addresses of a host, in the system's order of preference.
+
+    Raises `socket.gaierror`, also for a name that cannot be encoded.
+    """
+    literal = _literal(host, port)
+    if literal is not None:
+        return [literal]
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "the name cannot be encoded") from None
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _literal(host: str, port: int) -> tuple[socket.AddressFamily, SockAddr] | None:
+    """An address in its one canonical form needs no resolver, and no thread to call it in."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return family, ((host, port) if family == socket.AF_INET else (host, port, 0, 0))
+    return None
