@@ -1,0 +1,23 @@
+"""Where keys lie on disk: those that Wraith made, and the host keys that it has seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def state_dir() -> Path:
+    """The platform's state directory for Wraith, or `WRAITH_STATE_DIR`; not created here."""
+    override = os.environ.get("WRAITH_STATE_DIR")
+    if override:
+        return Path(override).expanduser()
+    return Path(platformdirs.user_state_dir("wraith"))
+
+
+def make_state_dir() -> Path:
+    """The state directory, made with mode 0700 if it is not there. Raises `OSError`."""
+    path = state_dir()
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
