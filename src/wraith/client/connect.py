@@ -1,0 +1,294 @@
+"""The public entry: `wraith.connect` assembles a client from its options."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from wraith._version import __version__
+from wraith.client.channel_manager import ChannelManager, Session, State, StateChange
+from wraith.client.host_keys import HostKeys
+from wraith.client.identities import Identities
+from wraith.client.local_connection import forwarded
+from wraith.client.local_port import LocalPortConnection
+from wraith.client.options import ConnectOptions
+from wraith.client.remote_forward import Forward, RemoteForwards
+from wraith.client.wake_watch import watch_for_wake
+from wraith.dialing.direct import DirectDialer
+from wraith.errors import WraithError
+from wraith.policy.reconnect import Reconnect, delays
+from wraith.ssh.client_session import ClientSession, SessionSettings, open_session
+from wraith.ssh.keys import Identity
+from wraith.streams.listening import Listener, listen
+from wraith.streams.log_line import log_event
+from wraith.streams.tasks import TaskSet
+from wraith.values.address import HostPort, TcpDestination, UnixDestination, UnixPath
+from wraith.values.forward_spec import RemoteForward, parse_remote_forward
+
+_log = logging.getLogger("wraith.client")
+
+VERSION = f"Wraith_{__version__}"
+
+StreamPair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Client:
+    """A session to one server, restored whenever it dies, and what is offered on top of it.
+
+    Made by `wraith.connect`; an async context manager. Inside the context the local ports are
+    bound and, unless `retry_first_attempt` is set, the first session is up.
+    """
+
+    def __init__(self, options: ConnectOptions) -> None:
+        self._options = options
+        self._transport = options.make_transport()
+        self._tasks = TaskSet("client")
+        self._identities = Identities(options)
+        self._host_keys = HostKeys(options)
+        self._loaded: list[Identity] = []
+        self._listeners: list[Listener] = []
+        self._socks5: Listener | None = None
+        self._state_listeners: list[Callable[[StateChange], None]] = []
+        self._running: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        reconnect = Reconnect(random.random)
+        self._manager = ChannelManager(
+            self._open_session,
+            wait=options.connect_timeout,
+            reconnect=reconnect,
+            on_session=self._restore,
+            on_change=self._changed,
+        )
+        self._remote_forwards = RemoteForwards(
+            DirectDialer(), self._tasks, lambda: delays(random.random)
+        )
+        for spec in options.parsed_remote_forwards():
+            self._remote_forwards.want(spec)
+
+    def __repr__(self) -> str:
+        return f"<wraith.Client {self._transport.server} {self.state}>"
+
+    # What it says of itself
+
+    @property
+    def state(self) -> State:
+        """Where the client stands with its session."""
+        return self._manager.state
+
+    @property
+    def error(self) -> WraithError | None:
+        """The error that ended the client for good, if one did."""
+        return self._manager.error
+
+    @property
+    def socks5_addresses(self) -> tuple[HostPort, ...]:
+        """Where the SOCKS5 proxy listens."""
+        addresses = self._socks5.addresses if self._socks5 is not None else ()
+        return tuple(address for address in addresses if isinstance(address, HostPort))
+
+    @property
+    def local_forward_addresses(self) -> tuple[HostPort | UnixPath, ...]:
+        """Where each local forward listens, in the order of the options."""
+        forwards = self._listeners[1:] if self._socks5 is not None else self._listeners
+        return tuple(listener.addresses[0] for listener in forwards)
+
+    @property
+    def remote_forward_addresses(self) -> tuple[HostPort | UnixPath | None, ...]:
+        """Where each remote forward listens on the server; None for one that is not granted."""
+        return tuple(self._remote_forwards.bound)
+
+    def add_state_listener(self, listener: Callable[[StateChange], None]) -> None:
+        """Call `listener` at each change of state, from the event loop."""
+        self._state_listeners.append(listener)
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Load the keys, bind the local ports, and make the first session.
+
+        Raises `IdentityError`, `ListenError` and, unless `retry_first_attempt` is set, whatever
+        keeps the first session from being made.
+        """
+        self._loaded = await self._identities.load()
+        self._host_keys.load()
+        await self._bind()
+        retry_first = self._options.retry_first_attempt
+        self._running = self._tasks.spawn(self._run(retry_first), "keep a session")
+        self._tasks.spawn(watch_for_wake(self._manager.hurry), "watch for wake-up")
+        if not retry_first:
+            await self.wait_connected()
+
+    async def _run(self, retry_first: bool) -> None:
+        try:
+            await self._manager.run(retry_first=retry_first)
+        except WraithError:
+            self._connected.set()  # told to whoever waits, by `error`
+
+    async def _bind(self) -> None:
+        """Bind every local port; a port in use is told before anything else happens."""
+        address = self._options.socks5_address()
+        if address is not None:
+            self._socks5 = await listen(
+                address, self._local_port, hint="choose another port with --socks5 ADDR:PORT"
+            )
+            self._listeners.append(self._socks5)
+        for spec in self._options.parsed_local_forwards():
+            factory = forwarded(self._manager, self._tasks, spec.target)
+            self._listeners.append(
+                await listen(spec.listen, factory, hint="choose another port for the -L forward")
+            )
+
+    def _local_port(self) -> LocalPortConnection:
+        credentials = self._options.socks5_credentials()
+        return LocalPortConnection(self._manager, self._tasks, credentials)
+
+    async def wait_connected(self) -> None:
+        """Wait for the first session. Raises the error that ended the client before it."""
+        await self._connected.wait()
+        if self._manager.error is not None:
+            raise self._manager.error
+
+    async def wait_closed(self) -> None:
+        """Wait until the client has ended. Raises the error that ended it for good, if one did."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        if self._manager.error is not None:
+            raise self._manager.error
+
+    def hurry(self) -> None:
+        """Try at once what would be tried later, or ask the server for a sign of life."""
+        self._manager.hurry()
+
+    async def close(self, drain: float = 0.0) -> None:
+        """End the client: accept no more, give open connections `drain` seconds, say goodbye."""
+        for listener in self._listeners:
+            listener.close()
+        if drain > 0:
+            await self._drain(drain)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        await self._tasks.close()
+        await self._identities.close()
+        if self.state not in (State.CLOSED, State.FAILED):
+            self._manager.closed()
+
+    async def _drain(self, seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < deadline:
+            session = self._manager.current
+            if not isinstance(session, ClientSession) or session.channel_count == 0:
+                return
+            await asyncio.sleep(0.05)
+
+    # Sessions
+
+    async def _open_session(self) -> ClientSession:
+        server, timeout = self._transport.server, self._options.connect_timeout
+        settings = SessionSettings(
+            server=server,
+            user=self._options.user_name(),
+            identities=self._loaded,
+            verify_host_key=self._host_keys.verify,
+            version=VERSION,
+            known_key_types=self._host_keys.known_key_types(),
+            trusts_authorities=self._host_keys.trusts_authorities(),
+            keepalive=self._options.keepalive,
+            timeout=timeout,
+            rekey_bytes=self._options.rekey_bytes,
+        )
+        session = await open_session(
+            lambda factory: self._transport.connect(factory, timeout), settings
+        )
+        self._host_keys.remember(session.host_key_blob)
+        return session
+
+    async def _restore(self, session: Session) -> None:
+        assert isinstance(session, ClientSession)
+        strict = self._options.exit_on_forward_failure and not self._connected.is_set()
+        await self._remote_forwards.restore(session, strict=strict)
+
+    def _changed(self, change: StateChange) -> None:
+        _log_change(self._transport.name, self._transport.server, change)
+        if change.state is State.CONNECTED:
+            self._connected.set()
+        for listener in list(self._state_listeners):
+            listener(change)
+
+    # Channels
+
+    async def open_connection(self, host: str, port: int) -> StreamPair:
+        """A connection that the server makes to `host`:`port`, as asyncio's own.
+
+        The name is resolved by the server. Raises `ChannelRefused` with the reason, `SessionLost`
+        where no session comes within `connect_timeout`, or `UsageError` for an impossible host.
+        """
+        return await self._open_streams(TcpDestination.from_wire(host, port))
+
+    async def open_unix_connection(self, path: str) -> StreamPair:
+        """A connection that the server makes to a Unix socket of its own; raises as above."""
+        return await self._open_streams(UnixDestination(path))
+
+    async def _open_streams(self, destination: TcpDestination | UnixDestination) -> StreamPair:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport = await self._manager.dial(destination, protocol)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def start_remote_forward(self, spec: str | RemoteForward) -> Forward:
+        """Ask the server to listen, as `-R`; kept across sessions until cancelled.
+
+        The forward's `bound` says where it listens. Raises `UsageError`, `ForwardError` or
+        `SessionLost`.
+        """
+        parsed = parse_remote_forward(spec) if isinstance(spec, str) else spec
+        session = await self._manager.session()
+        assert isinstance(session, ClientSession)
+        return await self._remote_forwards.start(session, parsed)
+
+    async def cancel_remote_forward(self, forward: Forward) -> None:
+        """Give a remote forward up; the server stops listening."""
+        await self._remote_forwards.cancel(forward)
+
+
+def connect(options: ConnectOptions) -> Client:
+    """A client for these options, to be entered with `async with`.
+
+    Starts no listener of its own unless `socks5` or forwards are given. Entering raises
+    `IdentityError`, `ListenError`, `TransportError`, `AuthenticationError`, `HostKeyError`,
+    `ProtocolError`, `SessionLost`, or `ForwardError` with `exit_on_forward_failure`.
+    """
+    return Client(options)
+
+
+def _log_change(transport: str, server: str, change: StateChange) -> None:
+    fields: dict[str, object] = {"server": server, "transport": transport}
+    if change.error is not None:
+        fields["reason"] = change.error.message
+    if change.retry_in is not None:
+        fields["retry_in"] = round(change.retry_in, 1)
+    level = logging.WARNING if change.state is State.WAITING else logging.INFO
+    if change.state is State.CONNECTING:
+        level = logging.DEBUG
+    log_event(_log, level, f"session {change.state}", **fields)

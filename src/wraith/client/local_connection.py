@@ -1,0 +1,105 @@
+"""A connection that came to us, and its way to the destination.
+
+It is accepted at once and kept while its other half is dialled: what it sends meanwhile is held
+back (up to a bound), and if it goes away the dialling is cancelled. Then the two are joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from wraith.dialing.base import Dialer
+from wraith.errors import WraithError
+from wraith.streams.relay import relay_pair, reset
+from wraith.streams.tasks import TaskSet
+from wraith.values.address import Destination
+
+EARLY_LIMIT = 64 * 1024
+"""Bytes that a client may send before its destination is reached."""
+
+
+class LocalConnection(asyncio.Protocol):
+    """The protocol of such a connection until it is joined; subclasses say where it goes."""
+
+    def __init__(self, dialer: Dialer, tasks: TaskSet) -> None:
+        self._dialer = dialer
+        self._tasks = tasks
+        self._stream: asyncio.Transport
+        self._early = bytearray()
+        self._early_eof = False
+        self._dialling: asyncio.Task[None] | None = None
+        self._gone = False
+
+    def __repr__(self) -> str:
+        state = "gone" if self._gone else "dialling" if self._dialling else "waiting"
+        return f"<{type(self).__name__} {state}>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client came."""
+        assert isinstance(transport, asyncio.Transport)
+        self._stream = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes before the destination is reached."""
+        self._early += data
+        if len(self._early) > EARLY_LIMIT:
+            self._stream.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client has said all; it may still listen."""
+        self._early_eof = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went away before its destination was reached."""
+        self._gone = True
+        if self._dialling is not None:
+            self._dialling.cancel()
+
+    def dial(self, destination: Destination) -> None:
+        """Begin to reach the destination."""
+        self._dialling = self._tasks.spawn(self._join(destination), "dial for a local connection")
+
+    async def _join(self, destination: Destination) -> None:
+        near, far = relay_pair()
+        try:
+            await self._dialer.dial(destination, far)
+        except WraithError as error:
+            if not self._gone:
+                self.refused(error)
+            return
+        if self._gone or self._stream.is_closing():
+            near.connection_lost(ConnectionResetError("the client went away"))
+            return
+        self.accepted()
+        self._stream.set_protocol(near)
+        near.connection_made(self._stream)
+        near.begin(bytes(self._early), eof=self._early_eof)
+
+    def accepted(self) -> None:
+        """The destination is reached; the bytes flow next."""
+
+    def refused(self, error: WraithError) -> None:
+        """The destination was not reached; by default the client sees a reset."""
+        reset(self._stream)
+
+
+class ForwardedConnection(LocalConnection):
+    """A connection to a forwarded port: it goes to the one destination of the forward."""
+
+    def __init__(self, dialer: Dialer, tasks: TaskSet, destination: Destination) -> None:
+        super().__init__(dialer, tasks)
+        self._destination = destination
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client came: dial at once."""
+        super().connection_made(transport)
+        self.dial(self._destination)
+
+
+def forwarded(
+    dialer: Dialer, tasks: TaskSet, destination: Destination
+) -> Callable[[], LocalConnection]:
+    """What accepts connections to a forwarded port."""
+    return lambda: ForwardedConnection(dialer, tasks, destination)

@@ -1,0 +1,164 @@
+"""What `wraith.connect` needs to know; the command line only fills these in."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wraith.errors import UsageError
+from wraith.ssh.keys import AskPassphrase, no_passphrase
+from wraith.transports.base import Transport
+from wraith.transports.tcp import DEFAULT_PORT, TcpTransport
+from wraith.values.address import HostPort, parse_host_port
+from wraith.values.credentials import Credentials, parse_credentials
+from wraith.values.forward_spec import (
+    LocalForward,
+    RemoteForward,
+    parse_local_forward,
+    parse_remote_forward,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectOptions:
+    """How to reach a server, who we are, and what to offer.
+
+    Raises `UsageError` on a value that cannot be used.
+    """
+
+    server: str = ""
+    """The server as `host` or `host:port`; the port is 22 unless given."""
+
+    transport: str | Transport = "tcp"
+    """`tcp`, or a transport object such as `wraith.testing.MemoryTransport`."""
+
+    user: str = ""
+    """The user name to log in as; the login name by default."""
+
+    identity: Sequence[str | Path | bytes] = ()
+    """Private keys: paths, or key material in memory. By default `~/.ssh/id_ed25519`, then the
+    agent. A certificate beside a path (`-cert.pub`) is used with it."""
+
+    ask_passphrase: AskPassphrase = field(default=no_passphrase, repr=False)
+    """Asked for the passphrase of a locked key."""
+
+    host_key: str = ""
+    """The server's host key as `SHA256:…`; no other is accepted."""
+
+    known_hosts: str | Path | None = None
+    """Where host keys are recorded; `<state>/known_hosts` by default, with `~/.ssh/known_hosts`
+    read beside it."""
+
+    strict_host_key: bool = False
+    """Refuse a server whose key is not on record, instead of recording it on first use."""
+
+    socks5: str | None = None
+    """Where to offer the SOCKS5 proxy, as `host:port`; None offers none."""
+
+    socks5_auth: str | Credentials | None = field(default=None, repr=False)
+    """Credentials as `user:password` that the SOCKS5 port demands."""
+
+    socks5_open: bool = False
+    """Allow a SOCKS5 port beyond loopback without credentials."""
+
+    local_forwards: Sequence[str | LocalForward] = ()
+    """As OpenSSH's `-L`."""
+
+    remote_forwards: Sequence[str | RemoteForward] = ()
+    """As OpenSSH's `-R`."""
+
+    keepalive: float = 15.0
+    """Seconds of silence after which the server is asked; three of them end the session."""
+
+    connect_timeout: float = 10.0
+    """Seconds for one attempt, and how long a new local connection waits for a session."""
+
+    exit_on_forward_failure: bool = False
+    """Whether a remote forward that the server refuses ends the client."""
+
+    retry_first_attempt: bool = False
+    """Whether network trouble at the first attempt is retried, as the command line does, instead
+    of raised."""
+
+    rekey_bytes: int | None = None
+    """Traffic after which the session keys are renewed; the SSH library's default is 1 GiB."""
+
+    def __post_init__(self) -> None:
+        """Check everything now, so that a mistake is told before anything is opened."""
+        self.make_transport()
+        self.parsed_local_forwards()
+        self.parsed_remote_forwards()
+        self.socks5_address()
+        for name in ("keepalive", "connect_timeout"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0 seconds")
+        if self.host_key and not self.host_key.startswith("SHA256:"):
+            raise UsageError(
+                "the host key must be given as SHA256:…, as the server prints it on start"
+            )
+
+    def make_transport(self) -> Transport:
+        """The transport that these options name."""
+        if not isinstance(self.transport, str):
+            return self.transport
+        if self.transport != "tcp":
+            raise UsageError(
+                f"unknown transport {self.transport!r}", hint="this version offers: tcp"
+            )
+        if not self.server:
+            raise UsageError("no server given", hint="name it with --server HOST[:PORT]")
+        address = parse_host_port(self.server, default_port=DEFAULT_PORT)
+        if not address.port:
+            raise UsageError(f"no server can have port 0: {self.server}")
+        return TcpTransport(address)
+
+    def known_host_name(self) -> tuple[str, int]:
+        """The host and port under which the server's key is recorded."""
+        if not self.server:
+            return self.make_transport().server, DEFAULT_PORT
+        address = parse_host_port(self.server, default_port=DEFAULT_PORT)
+        return address.host, address.port
+
+    def user_name(self) -> str:
+        """The user to log in as."""
+        return self.user or getpass.getuser()
+
+    def parsed_local_forwards(self) -> list[LocalForward]:
+        """The `-L` forwards."""
+        return [
+            parse_local_forward(item) if isinstance(item, str) else item
+            for item in self.local_forwards
+        ]
+
+    def parsed_remote_forwards(self) -> list[RemoteForward]:
+        """The `-R` forwards."""
+        return [
+            parse_remote_forward(item) if isinstance(item, str) else item
+            for item in self.remote_forwards
+        ]
+
+    def socks5_credentials(self) -> Credentials | None:
+        """What the SOCKS5 port demands, if anything."""
+        if isinstance(self.socks5_auth, str):
+            return parse_credentials(self.socks5_auth)
+        return self.socks5_auth
+
+    def socks5_address(self) -> HostPort | None:
+        """Where the SOCKS5 port is; refused where it would be open to others."""
+        credentials = self.socks5_credentials()
+        if self.socks5 is None:
+            return None
+        address = parse_host_port(self.socks5)
+        if credentials is None and not self.socks5_open and not is_loopback(address.host):
+            raise UsageError(
+                f"a SOCKS5 proxy on {self.socks5} would be open to others",
+                hint="demand credentials with --socks5-auth USER:PASS, or say --socks5-open",
+            )
+        return address
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    return host.lower() == "localhost" or host.startswith("127.") or host == "::1"

@@ -1,0 +1,1 @@
+"""The server: who may enter, where they may go, and what is said about it."""

@@ -1,0 +1,73 @@
+"""Where a channel goes: policy first, then a dialer or a service of our own.
+
+Every channel passes here, whichever way its bytes will travel afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from wraith.dialing.direct import DirectDialer
+from wraith.errors import ChannelRefused, Refusal
+from wraith.policy.access import AccessRules, Peer, Verdict
+from wraith.policy.identity import Grant
+from wraith.server.echo import EchoService
+from wraith.streams.relay import relay_pair
+from wraith.values.address import (
+    Destination,
+    HostPort,
+    TcpDestination,
+    UnixPath,
+)
+
+Service = Callable[[], asyncio.Protocol]
+
+SERVICES: dict[str, Service] = {"wraith-echo": EchoService}
+"""What answers to reserved names; the port asked for is ignored (OpenSSH cannot say port 0)."""
+
+
+class ChannelRouter:
+    """Opens destinations for one authenticated peer."""
+
+    def __init__(self, rules: Callable[[], AccessRules], grant: Grant, timeout: float) -> None:
+        self._rules = rules
+        self._grant = grant
+        self._peer = Peer(grant.principals, grant.fingerprint)
+        self._dialer = DirectDialer(self._approve, timeout)
+
+    def __repr__(self) -> str:
+        return f"<ChannelRouter {self._grant.fingerprint}>"
+
+    async def open(self, destination: Destination) -> asyncio.Protocol:
+        """The protocol for the channel, its other half connected. Raises `ChannelRefused`.
+
+        What policy can refuse without knowing the address is refused before a name is resolved;
+        the dialer asks again about each address.
+        """
+        if not self._grant.forwarding.may_open(destination):
+            raise ChannelRefused(Refusal.PROHIBITED)
+        if self._rules().decide_name(destination, self._peer) is Verdict.DENY:
+            raise ChannelRefused(Refusal.PROHIBITED)
+        if isinstance(destination, TcpDestination) and destination.is_reserved:
+            return _service(destination)
+        near, far = relay_pair()
+        await self._dialer.dial(destination, far)
+        return near
+
+    def _approve(self, destination: TcpDestination, address: str) -> bool:
+        return self._rules().decide(destination.host, address, destination.port, self._peer)
+
+    def may_listen(self, address: HostPort | UnixPath) -> bool:
+        """Whether the peer may have this address listened on."""
+        forwarding = self._grant.forwarding
+        if isinstance(address, HostPort):
+            return forwarding.may_listen(address.host, address.port)
+        return forwarding.may_listen_unix() and self._rules().decide_unix(address.path, self._peer)
+
+
+def _service(destination: TcpDestination) -> asyncio.Protocol:
+    service = SERVICES.get(destination.host.lower())
+    if service is None:
+        raise ChannelRefused(Refusal.PROHIBITED)
+    return service()

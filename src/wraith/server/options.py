@@ -1,0 +1,134 @@
+"""What `wraith.serve` needs to know; the command line only fills these in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from wraith.errors import UsageError
+from wraith.policy.access import AccessRules
+from wraith.transports.base import Acceptor
+from wraith.transports.tcp import TcpAcceptor
+from wraith.values.address import ListenAddress, parse_listen
+
+
+class RemoteForwardScope(StrEnum):
+    """Which addresses a remote forward may bind."""
+
+    OFF = "off"
+    LOOPBACK = "loopback"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Where to listen, whom to let in, and what to allow them.
+
+    Raises `UsageError` on a value that cannot be used.
+    """
+
+    listen: Sequence[str | Acceptor] = ()
+    """Addresses as `ADDR:PORT` or `tcp://ADDR:PORT`, or acceptor objects such as
+    `wraith.testing.MemoryAcceptor`. By default port 22 of every interface."""
+
+    transport: str = "tcp"
+    """The transport of addresses without a scheme."""
+
+    key: str | Path | bytes | None = field(default=None, repr=False)
+    """The SSH host key: a path, or key material in memory. `<state>/host_ed25519` by default, made
+    on first use."""
+
+    authorized_keys: str | Path | bytes | None = field(default=None, repr=False)
+    """OpenSSH's authorized_keys: a path, or the text itself as bytes. `~/.ssh/authorized_keys` by
+    default."""
+
+    authorize: Sequence[str] = ()
+    """Public keys, each a line of authorized_keys."""
+
+    cert_authority: Sequence[str | Path] = ()
+    """Files with the public keys of authorities whose user certificates are trusted."""
+
+    revoked_keys: str | Path | None = None
+    """A file of revoked keys: an OpenSSH KRL, or a list of public keys."""
+
+    rules: Sequence[str] = ()
+    """Access rules, `allow|deny PATTERN …`; the first that matches decides."""
+
+    remote_forwards: str = RemoteForwardScope.LOOPBACK
+    """Which addresses `-R` may bind: `off`, `loopback` or `any`."""
+
+    max_connections_per_ip: int = 0
+    """Connections from one address at a time; 0 for no limit."""
+
+    max_auth_attempts: int = 10
+    """Failed attempts after which a connection is ended."""
+
+    max_channels: int = 1024
+    """Channels of one session."""
+
+    max_startups: int = 100
+    """Connections that are not authenticated yet, in all."""
+
+    max_startups_per_ip: int = 20
+    """Connections that are not authenticated yet, from one address (IPv6: one /64)."""
+
+    login_grace: float = 30.0
+    """Seconds in which a client must authenticate."""
+
+    keepalive: float = 15.0
+    """Seconds of silence after which the client is asked; three of them end the session."""
+
+    connect_timeout: float = 10.0
+    """Seconds for reaching a destination."""
+
+    rekey_bytes: int | None = None
+    """Traffic after which the session keys are renewed; the SSH library's default is 1 GiB."""
+
+    def __post_init__(self) -> None:
+        """Check everything now, so that a mistake is told before anything is opened."""
+        self.listen_addresses()
+        self.access_rules()
+        self.remote_forward_scope()
+        for name in ("max_auth_attempts", "max_channels", "max_startups", "max_startups_per_ip"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name.replace('_', '-')} must be at least 1")
+        for name in ("login_grace", "keepalive", "connect_timeout"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0 seconds")
+
+    def listen_addresses(self) -> list[ListenAddress | Acceptor]:
+        """The addresses and acceptors to listen on."""
+        return [
+            self._checked(item) if isinstance(item, str) else item
+            for item in self.listen or [":22"]
+        ]
+
+    def _checked(self, text: str) -> ListenAddress:
+        address = parse_listen(text, default_scheme=self.transport)
+        if address.scheme != "tcp":
+            raise UsageError(
+                f"unknown transport {address.scheme!r}", hint="this version offers: tcp"
+            )
+        return address
+
+    def acceptors(self) -> list[Acceptor]:
+        """One acceptor for each address."""
+        return [
+            TcpAcceptor(item) if isinstance(item, ListenAddress) else item
+            for item in self.listen_addresses()
+        ]
+
+    def access_rules(self) -> AccessRules:
+        """The rules, parsed."""
+        return AccessRules.parse(list(self.rules))
+
+    def remote_forward_scope(self) -> RemoteForwardScope:
+        """Which addresses remote forwards may bind."""
+        try:
+            return RemoteForwardScope(self.remote_forwards)
+        except ValueError:
+            raise UsageError(
+                f"remote-forwards must be off, loopback or any, not {self.remote_forwards!r}"
+            ) from None

@@ -1,0 +1,193 @@
+"""The public entry: `wraith.serve` accepts, drains and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wraith._version import __version__
+from wraith.policy.limits import StartupLimits
+from wraith.policy.penalties import Offence, Penalties
+from wraith.server import audit
+from wraith.server.identity_store import IdentityStore
+from wraith.server.options import ServeOptions
+from wraith.server.remote_listeners import RemoteListeners
+from wraith.server.session import PeerSession
+from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
+from wraith.ssh.server_session import serve_ssh, server_settings
+from wraith.ssh.state_dir import state_dir
+from wraith.streams.tasks import TaskSet
+from wraith.transports.base import Acceptor, PeerInfo
+
+VERSION = f"Wraith_{__version__}"
+DRAIN = 2.0
+"""Seconds that open channels get when the server stops."""
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+class Server:
+    """An SSH server that lets people out.
+
+    Made by `wraith.serve`; an async context manager. Inside the context it accepts.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        self.rules = options.access_rules()
+        self.identities = IdentityStore(options)
+        self._tasks = TaskSet("server")
+        self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
+        self._acceptors: list[Acceptor] = []
+        self._peers: set[PeerSession] = set()
+        self._startups = StartupLimits(
+            options.max_startups, options.max_startups_per_ip, options.max_connections_per_ip
+        )
+        # Behind a forwarder on this machine everybody comes from loopback: there one guilty
+        # client would shut out all the others.
+        self._penalties = Penalties(exempt=LOOPBACK)
+        self._host_key: PrivateKey
+        self.host_key_created = False
+        self._closing = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "open" if self._acceptors else "new"
+        where = " ".join(self.listen_addresses)
+        return f"<wraith.Server {state} {where} sessions={len(self._peers)}>"
+
+    @property
+    def listen_addresses(self) -> tuple[str, ...]:
+        """The addresses really bound, in URL form."""
+        return tuple(url for acceptor in self._acceptors for url in acceptor.addresses)
+
+    @property
+    def host_key_fingerprint(self) -> str:
+        """The host key's fingerprint, `SHA256:…`, for `--host-key` on the other side."""
+        return self._host_key.public.fingerprint
+
+    @property
+    def host_key_line(self) -> str:
+        """The host key as a public key line, for a known_hosts file."""
+        return self._host_key.public.line()
+
+    @property
+    def session_count(self) -> int:
+        """Connections now open, authenticated or not."""
+        return len(self._peers)
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close(drain=0)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Read the keys and begin to accept.
+
+        Raises `UsageError`, `IdentityError` or `ListenError`; then nothing is left open.
+        """
+        self.identities.load()
+        self._load_host_key()
+        options = self.options
+        self._settings = server_settings(
+            self._host_key,
+            version=VERSION,
+            login_grace=options.login_grace,
+            keepalive=options.keepalive,
+            max_auth_attempts=options.max_auth_attempts,
+            max_channels=options.max_channels,
+            rekey_bytes=options.rekey_bytes,
+        )
+        for acceptor in options.acceptors():
+            await acceptor.start(self._accept)
+            self._acceptors.append(acceptor)
+
+    def _load_host_key(self) -> None:
+        key = self.options.key
+        if isinstance(key, bytes):
+            self._host_key = load_private_key(key, name="the host key in memory")
+            return
+        path = Path(key).expanduser() if key is not None else state_dir() / "host_ed25519"
+        self._host_key, self.host_key_created = read_or_create_host_key(path)
+
+    def reload(self) -> None:
+        """Read the keys again; what cannot be read keeps its old value and is reported."""
+        self.identities.reload()
+
+    async def close(self, drain: float = DRAIN) -> None:
+        """Stop accepting, give open channels `drain` seconds, and say goodbye to every session."""
+        self._closing = True
+        for acceptor in self._acceptors:
+            await acceptor.close()
+        await self._drain(drain)
+        for peer in list(self._peers):
+            if peer.session is not None:
+                peer.session.disconnect("the server is shutting down")
+            else:
+                peer.abort()
+        while self._peers:  # each leaves by itself once the library has let go of it
+            await asyncio.sleep(0.01)
+        await self._tasks.close()
+
+    async def _drain(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while loop.time() < deadline and any(peer.channel_count for peer in self._peers):
+            await asyncio.sleep(0.05)
+
+    # Connections
+
+    def _accept(self, info: PeerInfo) -> asyncio.Protocol | None:
+        if self._closing:
+            return None
+        if self._penalties.refused_for(info.address, self._now()) > 0:
+            audit.connection_refused(info, "penalty")
+            return None
+        admission = self._startups.begin(info.address, random.random())  # noqa: S311 - early drop
+        if admission.token is None:
+            audit.connection_refused(info, admission.refusal or "")
+            return None
+        audit.connection_opened(info)
+        peer = PeerSession(self, info, admission.token)
+        self._peers.add(peer)
+        protocol = serve_ssh(self._settings, peer)
+        peer.abort = protocol.abort
+        return protocol
+
+    def authenticated(self, token: int) -> None:
+        """A peer has proved who it is, and no longer counts as a start-up."""
+        self._startups.authenticated(token)
+
+    def ended(self, peer: PeerSession, token: int, offence: Offence | None) -> None:
+        """A peer is gone; `offence` is what its address has to answer for."""
+        self._startups.end(token)
+        self._peers.discard(peer)
+        if offence is not None:
+            self._penalties.penalise(peer.address, offence, self._now())
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def serve(options: ServeOptions) -> Server:
+    """A server for these options, to be entered with `async with`.
+
+    Entering raises `UsageError`, `IdentityError` or `ListenError`.
+    """
+    return Server(options)
