@@ -1,0 +1,219 @@
+"""`wraith connect`: the client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from wraith.cli import report
+from wraith.cli.options import apply, common_options, option, ready_option
+
+if TYPE_CHECKING:
+    from wraith.client.connect import Client
+    from wraith.client.options import ConnectOptions
+
+DRAIN = 2.0
+"""Seconds that open connections get when the client stops."""
+
+RUNNING = {
+    "name": "How it runs",
+    "options": [
+        "--ready-fd",
+        "--config",
+        "--profile",
+        "--log-level",
+        "--log-format",
+        "--help",
+    ],
+}
+
+GROUPS = [
+    {"name": "The server", "options": ["--server", "--transport"]},
+    {"name": "Who we are", "options": ["--identity", "--user"]},
+    {
+        "name": "What it offers here",
+        "options": ["--socks5", "--socks5-auth", "--socks5-open", "--forward", "--remote-forward"],
+    },
+    {"name": "Whom we trust", "options": ["--host-key", "--known-hosts", "--strict-host-key"]},
+    {
+        "name": "When things go wrong",
+        "options": ["--keepalive", "--connect-timeout", "--exit-on-forward-failure"],
+    },
+    RUNNING,
+]
+
+session_options = apply(
+    option(
+        "--server",
+        metavar="HOST[:PORT]",
+        default="",
+        show_default=False,
+        envvar=["WRAITH_CONNECT_SERVER", "WRAITH_SERVER"],
+        help="The server; port 22 unless given.",
+    ),
+    option("--transport", type=click.Choice(["tcp"]), default="tcp", help="How to reach it."),
+    option(
+        "--identity",
+        "-i",
+        multiple=True,
+        metavar="PATH",
+        envvar=["WRAITH_CONNECT_IDENTITY", "WRAITH_IDENTITY"],
+        show_default="~/.ssh/id_ed25519, then the agent",
+        help="Private key; a certificate beside it (-cert.pub) is used.",
+    ),
+    option(
+        "--user",
+        metavar="NAME",
+        default="",
+        show_default="login name",
+        help="User to log in as.",
+    ),
+    option(
+        "--host-key",
+        metavar="SHA256:…",
+        default="",
+        show_default=False,
+        help="The only host key to accept, as the server prints it on start.",
+    ),
+    option(
+        "--known-hosts",
+        metavar="PATH",
+        show_default="<state>/known_hosts, then ~/.ssh/known_hosts",
+        help="Host keys on record.",
+    ),
+    option(
+        "--strict-host-key",
+        is_flag=True,
+        help="Refuse a server that is not on record, instead of recording it.",
+    ),
+    option(
+        "--keepalive",
+        type=click.FloatRange(min=0, min_open=True),
+        default=15.0,
+        metavar="SECONDS",
+        help="The server is dead when nothing has come for three times this.",
+    ),
+    option(
+        "--connect-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=10.0,
+        metavar="SECONDS",
+        help="For one attempt; and how long a new connection waits for a session.",
+    ),
+)
+
+local_options = apply(
+    option(
+        "--socks5",
+        metavar="ADDR:PORT",
+        default="127.0.0.1:1080",
+        help="The proxy: SOCKS5, SOCKS4a, HTTP CONNECT and /proxy.pac.",
+    ),
+    option("--socks5-auth", metavar="USER:PASS", help="Credentials that the proxy demands."),
+    option(
+        "--socks5-open", is_flag=True, help="Allow a proxy beyond loopback without credentials."
+    ),
+    option(
+        "--forward",
+        "-L",
+        "local_forwards",
+        multiple=True,
+        metavar="SPEC",
+        help="[bind:]port:host:hostport, from here to there.",
+    ),
+    option(
+        "--remote-forward",
+        "-R",
+        "remote_forwards",
+        multiple=True,
+        metavar="SPEC",
+        help="[bind:]port[:host:hostport], from there to here; a port alone is a SOCKS5 proxy.",
+    ),
+    option(
+        "--exit-on-forward-failure",
+        is_flag=True,
+        help="End if the server refuses a remote forward.",
+    ),
+)
+
+
+@click.command()
+@click.rich_config({"option_groups": {"wraith connect": GROUPS}})
+@apply(session_options, local_options, ready_option, common_options)
+def connect(
+    profile: str | None, log_level: str, log_format: str, ready_fd: int | None, **values: Any
+) -> None:
+    """Open a tunnel: one SSH session, a SOCKS5 proxy and port forwards.
+
+    The session is restored whenever it dies. Names are resolved on the server's side.
+    """
+    del profile  # it has done its work when the configuration file was read
+    from wraith.cli import logs
+    from wraith.client.options import ConnectOptions
+    from wraith.errors import WraithError
+
+    logs.configure(log_level, log_format)
+    try:
+        options = ConnectOptions(**values, retry_first_attempt=True, ask_passphrase=ask_passphrase)
+    except WraithError as error:
+        report.fail(error)
+    report.run(lambda: _connect(options, ready_fd, human=log_format == "text"))
+
+
+async def _connect(options: ConnectOptions, ready_fd: int | None, *, human: bool) -> int:
+    from wraith.client.connect import Client
+
+    client = Client(options)
+    stop = report.Stop()
+    stop.install(on_hangup=client.hurry)
+    async with client:
+        announcing = asyncio.create_task(_announce(client, ready_fd, human=human))
+        ended = asyncio.create_task(client.wait_closed())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in (announcing, stopped):
+            task.cancel()
+        if ended.done():
+            ended.result()
+        ended.cancel()
+        await client.close(DRAIN)
+    return 0
+
+
+async def _announce(client: Client, ready_fd: int | None, *, human: bool) -> None:
+    socks5 = [str(address) for address in client.socks5_addresses]
+    local = [str(address) for address in client.local_forward_addresses]
+    if human:
+        for address in socks5:
+            click.echo(f"SOCKS5 proxy   {address}", err=True)
+        for address in local:
+            click.echo(f"forward        {address}", err=True)
+    await client.wait_connected()
+    remote = [str(address) if address else None for address in client.remote_forward_addresses]
+    facts: dict[str, object] = {
+        "socks5": socks5[0] if socks5 else None,
+        "local_forwards": local,
+        "remote_forwards": remote,
+    }
+    report.ready(ready_fd, facts)
+    if human and socks5:
+        click.echo(
+            f"\nconnected; try:  curl --socks5-hostname {socks5[0]} https://example.com/\n",
+            err=True,
+        )
+    elif not human:
+        report.ready(2, facts)
+
+
+def ask_passphrase(name: str) -> str | None:
+    """The passphrase of a locked key: from the environment, else from whoever sits there."""
+    given = os.environ.get("WRAITH_PASSPHRASE")
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        return None
+    return str(click.prompt(f"Passphrase for {name}", hide_input=True, err=True))

@@ -1,0 +1,240 @@
+"""`wraith serve`: the server."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from wraith.cli import report
+from wraith.cli.connect import RUNNING
+from wraith.cli.options import Line, apply, common_options, option, ready_option
+
+if TYPE_CHECKING:
+    from wraith.server.serve import Server
+
+GROUPS = [
+    {
+        "name": "Where to listen",
+        "options": ["--listen", "--transport"],
+    },
+    {
+        "name": "Who may enter",
+        "options": [
+            "--key",
+            "--authorized-keys",
+            "--authorize",
+            "--cert-authority",
+            "--revoked-keys",
+        ],
+    },
+    {"name": "Where they may go", "options": ["--rule", "--remote-forwards"]},
+    {
+        "name": "Limits",
+        "options": [
+            "--max-connections-per-ip",
+            "--max-auth-attempts",
+            "--max-channels",
+            "--max-startups",
+            "--max-startups-per-ip",
+            "--login-grace",
+            "--keepalive",
+        ],
+    },
+    RUNNING,
+]
+
+serve_options = apply(
+    option(
+        "--listen",
+        multiple=True,
+        metavar="ADDR:PORT",
+        show_default="port 22 of every interface",
+        help="Address to listen on, also as tcp://ADDR:PORT; port 0 takes a free one.",
+    ),
+    option(
+        "--transport",
+        type=click.Choice(["tcp"]),
+        default="tcp",
+        help="Transport of addresses without a scheme.",
+    ),
+    option(
+        "--key",
+        metavar="PATH",
+        show_default="<state>/host_ed25519, made on first start",
+        help="SSH host key.",
+    ),
+    option(
+        "--authorized-keys",
+        metavar="PATH",
+        show_default="~/.ssh/authorized_keys",
+        help="Keys that may enter, in OpenSSH's format with its options.",
+    ),
+    option(
+        "--authorize",
+        multiple=True,
+        type=Line(),
+        metavar="'ssh-ed25519 …'",
+        help="One public key that may enter.",
+    ),
+    option(
+        "--cert-authority",
+        multiple=True,
+        metavar="PATH",
+        help="Public keys of authorities whose user certificates are trusted.",
+    ),
+    option(
+        "--revoked-keys", metavar="PATH", help="Keys that may not enter: an OpenSSH KRL or a list."
+    ),
+    option(
+        "--rule",
+        "rules",
+        multiple=True,
+        type=Line(),
+        metavar="'allow|deny PATTERN'",
+        help="Access rule; the first that matches decides.",
+    ),
+    option(
+        "--remote-forwards",
+        type=click.Choice(["off", "loopback", "any"]),
+        default="loopback",
+        help="Addresses that -R may bind.",
+    ),
+    option(
+        "--max-connections-per-ip",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default="no limit",
+        metavar="N",
+        help="Connections from one address at a time.",
+    ),
+    option(
+        "--max-auth-attempts",
+        type=click.IntRange(min=1),
+        default=10,
+        metavar="N",
+        help="Failed attempts before disconnect.",
+    ),
+    option(
+        "--max-channels",
+        type=click.IntRange(min=1),
+        default=1024,
+        metavar="N",
+        help="Channels of one session.",
+    ),
+    option(
+        "--max-startups",
+        type=click.IntRange(min=1),
+        default=100,
+        metavar="N",
+        help="Unauthenticated connections in all.",
+    ),
+    option(
+        "--max-startups-per-ip",
+        type=click.IntRange(min=1),
+        default=20,
+        metavar="N",
+        help="Unauthenticated connections from one address (IPv6: one /64).",
+    ),
+    option(
+        "--login-grace",
+        type=click.FloatRange(min=0, min_open=True),
+        default=30.0,
+        metavar="SECONDS",
+        help="Time to authenticate.",
+    ),
+    option(
+        "--keepalive",
+        type=click.FloatRange(min=0, min_open=True),
+        default=15.0,
+        metavar="SECONDS",
+        help="A client is dead when nothing has come for three times this.",
+    ),
+    ready_option,
+    common_options,
+)
+
+
+@click.command()
+@click.rich_config({"option_groups": {"wraith serve": GROUPS}})
+@serve_options
+def serve(
+    profile: str | None, log_level: str, log_format: str, ready_fd: int | None, **values: Any
+) -> None:
+    """Run the server: the way out of the tunnel.
+
+    It speaks SSH. Clients are `wraith connect` or a stock `ssh -D`; they get connections to where
+    the rules allow, and never a shell.
+    """
+    del profile  # it has done its work when the configuration file was read
+    from wraith.cli import logs
+    from wraith.errors import WraithError
+    from wraith.server.options import ServeOptions
+
+    logs.configure(log_level, log_format)
+    try:
+        options = ServeOptions(**values)
+    except WraithError as error:
+        report.fail(error)
+    report.run(lambda: _serve(options, ready_fd, human=log_format == "text"))
+
+
+async def _serve(options: Any, ready_fd: int | None, *, human: bool) -> int:
+    from wraith.cli.sd_notify import sd_notify
+    from wraith.server.serve import Server
+
+    server = Server(options)
+    stop = report.Stop()
+    async with server:
+
+        def reload() -> None:
+            sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            server.reload()
+            sd_notify("READY=1")
+
+        stop.install(on_hangup=reload)
+        _announce(server, ready_fd, human=human)
+        sd_notify("READY=1")
+        await stop.wait()
+        sd_notify("STOPPING=1")
+    return 0
+
+
+def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
+    command = connect_command(server)
+    facts: dict[str, object] = {
+        "listen": list(server.listen_addresses),
+        "host_key": server.host_key_fingerprint,
+        "connect": command,
+    }
+    report.ready(ready_fd, facts)
+    if not human:
+        report.ready(2, facts)
+        return
+    made = "  (new)" if server.host_key_created else ""
+    for url in server.listen_addresses:
+        click.echo(f"listening on   {url}", err=True)
+    click.echo(f"host key       {server.host_key_fingerprint}{made}", err=True)
+    click.echo(f"\nOn the other machine:\n\n  {command}\n", err=True)
+
+
+def connect_command(server: Server) -> str:
+    """The line to paste on the other side."""
+    address = server.listen_addresses[0].partition("://")[2]
+    host, _, port = address.rpartition(":")
+    if host in ("0.0.0.0", "[::]"):  # noqa: S104 - recognised here, not bound
+        host = _own_address()
+    where = host if port == "22" else f"{host}:{port}"
+    return f"wraith connect --server {where} --host-key {server.host_key_fingerprint}"
+
+
+def _own_address() -> str:
+    """The address of this machine that others most likely reach; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
