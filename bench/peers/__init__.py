@@ -1,0 +1,41 @@
+"""The systems measured. A peer is named in tables and on the command line by its `name`."""
+
+from __future__ import annotations
+
+from bench.peers.base import Peer
+from bench.peers.openssh import OpenSSHAes, OpenSSHDefault
+from bench.peers.others import Chisel, Sshuttle, StunnelSSH, Wstunnel
+from bench.peers.plain import Direct, Microsocks
+from bench.peers.wraith import Wraith, WraithTLS
+
+__all__ = ["ALL", "BASES", "QUICK", "Direct", "Peer", "Wraith", "find"]
+
+# In the order of the tables: the limits, the references, Wraith, the others.
+ALL: tuple[type[Peer], ...] = (
+    Direct,
+    Microsocks,
+    OpenSSHDefault,
+    OpenSSHAes,
+    Wraith,
+    WraithTLS,
+    StunnelSSH,
+    Chisel,
+    Wstunnel,
+    Sshuttle,
+)
+QUICK: tuple[type[Peer], ...] = (Direct, Microsocks, OpenSSHDefault, OpenSSHAes, Wraith)
+
+# What ratios are taken against.
+BASES = (OpenSSHAes.name, OpenSSHDefault.name)
+
+
+def find(word: str) -> type[Peer]:
+    """The peer called `word`, or the only one whose name begins with it."""
+    wanted = word.lower().replace("-", " ")
+    exact = [peer for peer in ALL if peer.name.lower().replace("-", " ") == wanted]
+    near = [peer for peer in ALL if peer.name.lower().replace("-", " ").startswith(wanted)]
+    found = exact or near
+    if len(found) != 1:
+        names = ", ".join(repr(peer.name) for peer in ALL)
+        raise ValueError(f"{word!r} names no single peer; there are {names}")
+    return found[0]
