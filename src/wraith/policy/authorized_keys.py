@@ -21,6 +21,7 @@ from wraith.policy.problem import Problem
 #: Shorter RSA keys are refused, as by OpenSSH in FIPS mode and by every current recommendation.
 MIN_RSA_BITS = 2048
 
+_DSA = "ssh-dss"
 _WHITE = " \t"
 
 
@@ -66,11 +67,11 @@ class AuthorizedKeys:
 def parse_authorized_key(text: str, *, line: int, timezone: tzinfo) -> AuthorizedKey:
     """Return what one line of the file says, as line number `line`; `ValueError`."""
     options = ""
-    if _first_word(text) not in KEY_FIELDS:
+    if _first_word(text) not in {*KEY_FIELDS, _DSA}:
         end = _end_of_options(text)
         options, text = text[:end], text[end:].lstrip(_WHITE)
     algorithm = _first_word(text)
-    if algorithm == "ssh-dss":
+    if algorithm == _DSA:
         raise ValueError("DSA keys are no longer accepted")
     if algorithm not in KEY_FIELDS:
         raise ValueError("there is no key of a known type, or an option holds a space unquoted")

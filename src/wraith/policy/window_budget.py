@@ -39,3 +39,13 @@ class WindowBudget:
     def release(self, window: int) -> None:
         """Take back the window of a channel that is gone."""
         self._promised -= window
+
+    def grow(self, window: int, wanted: int) -> int:
+        """How much wider a window of a busy channel may become, up to `wanted` bytes more.
+
+        At most half of what is left, so that other channels can grow, too, and nothing once the
+        budget is promised. The whole is given back by `release` with the new size.
+        """
+        growth = min(wanted, max(0, self._total - self._promised) // 2)
+        self._promised += growth
+        return growth
