@@ -6,9 +6,12 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable
 
+from wraith.dialing.base import Attempt, Outcome
 from wraith.dialing.happy_eyeballs import SockAddr, connect_first
 from wraith.dialing.reasons import refusal_for
+from wraith.dialing.short_cut import TaskAttempt, begin
 from wraith.errors import ChannelRefused, Refusal
+from wraith.streams.socket_stream import open_socket_stream
 from wraith.values.address import Destination, TcpDestination, UnixDestination
 
 DEFAULT_TIMEOUT = 10.0  # seconds, for resolving and connecting together
@@ -42,18 +45,37 @@ class DirectDialer:
 
         No exception of the operating system is chained: its text names the destination.
         """
-        loop = asyncio.get_running_loop()
+        sock = await self.connect(destination)
         try:
-            async with asyncio.timeout(self._timeout):
-                sock = await self._connect(destination)
-        except OSError as error:
-            raise ChannelRefused(refusal_for(error)) from None
-        try:
-            transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+            return await open_socket_stream(sock, protocol)
         except BaseException:
             sock.close()
             raise
-        return transport
+
+    async def connect(self, destination: Destination) -> socket.socket:
+        """A connected, non-blocking socket to the destination; refused as by `dial`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._connect(destination)
+        except OSError as error:
+            raise ChannelRefused(refusal_for(error)) from None
+
+    def connect_soon(self, destination: Destination, outcome: Outcome) -> Attempt | None:
+        """Connect by callback, as `connect` would; None when the outcome has been told already.
+
+        An address or a Unix path takes the short way, a name a task.
+        """
+        if isinstance(destination, UnixDestination):
+            return begin(socket.AF_UNIX, destination.path, outcome, self._timeout)  # type: ignore[arg-type]
+        literal = _literal(destination.host, destination.port)
+        if literal is None:
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self.connect(destination), name="dial a name")
+            return TaskAttempt(task, outcome)
+        if not self._approve(destination, literal[1][0]):
+            outcome.failed(Refusal.PROHIBITED)
+            return None
+        return begin(*literal, outcome, self._timeout)
 
     async def _connect(self, destination: Destination) -> socket.socket:
         if isinstance(destination, UnixDestination):

@@ -8,14 +8,13 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from wraith.errors import ListenError
+from wraith.streams.accepting import Factory, SocketAcceptor
 from wraith.values.address import HostPort, UnixPath
 
 BACKLOG = 1024
-Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class Listener:
@@ -24,7 +23,7 @@ class Listener:
     def __init__(self, addresses: tuple[HostPort | UnixPath, ...]) -> None:
         self.addresses = addresses
         """What is really bound, with port 0 replaced by the port that was free."""
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[SocketAcceptor | asyncio.Server] = []
 
     def __repr__(self) -> str:
         return f"<Listener sockets={len(self._servers)}>"
@@ -57,14 +56,17 @@ async def listen(address: HostPort | UnixPath, factory: Factory, *, hint: str = 
     except OSError as error:
         raise ListenError(bind_failure(str(address), error), hint=hint or None) from error
     listener = Listener(tuple(_bound(address, sock) for sock in sockets))
-    loop = asyncio.get_running_loop()
     for sock in sockets:
-        if isinstance(address, UnixPath):
-            server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
-        else:
-            server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
-        listener._servers.append(server)
+        listener._servers.append(await _serve(sock, factory))
     return listener
+
+
+async def _serve(sock: socket.socket, factory: Factory) -> SocketAcceptor | asyncio.Server:
+    try:
+        sock.listen(BACKLOG)
+        return SocketAcceptor(sock, factory)
+    except NotImplementedError:  # a loop that cannot watch descriptors (Windows)
+        return await asyncio.get_running_loop().create_server(factory, sock=sock)
 
 
 def _bound(asked: HostPort | UnixPath, sock: socket.socket) -> HostPort | UnixPath:

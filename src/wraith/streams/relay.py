@@ -12,7 +12,7 @@ import contextlib
 import socket
 import struct
 
-_LINGER_ZERO = struct.pack("ii", 1, 0)
+LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 def reset(stream: asyncio.BaseTransport) -> None:
@@ -23,7 +23,7 @@ def reset(stream: asyncio.BaseTransport) -> None:
     sock = stream.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):  # already closed: there is nobody left to tell
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
     assert isinstance(stream, asyncio.WriteTransport)
     stream.abort()
 

@@ -10,6 +10,7 @@ from wraith.dialing.direct import resolve
 from wraith.dialing.happy_eyeballs import connect_first
 from wraith.errors import TransportError
 from wraith.streams.listening import Listener, listen
+from wraith.streams.socket_stream import open_socket_stream
 from wraith.transports.base import Accept, PeerInfo, ProtocolFactory
 from wraith.values.address import HostPort, ListenAddress
 
@@ -34,7 +35,6 @@ class TcpTransport:
 
     async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
         """As `Transport.connect`."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
                 addresses = await resolve(self._server.host, self._server.port)
@@ -47,11 +47,10 @@ class TcpTransport:
         except OSError as error:
             raise TransportError(f"cannot reach {self.server}: {_reason(error)}") from error
         try:
-            stream, _ = await loop.create_connection(factory, sock=sock)
+            return await open_socket_stream(sock, factory())
         except BaseException:
             sock.close()
             raise
-        return stream
 
 
 def _reason(error: OSError) -> str:

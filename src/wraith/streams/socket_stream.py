@@ -1,0 +1,290 @@
+"""A connected socket as a stream, read and written through the hub.
+
+It does what asyncio's own socket transport does, and one thing more: it can give its socket away.
+The SSH link and the lean channels work on bare sockets, and a connection may begin as a stream, for
+its handshake, and go on as a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Any
+
+from wraith.streams.hub import READ, WRITE, running_hub
+
+CHUNK = 64 * 1024
+HIGH_WATER = 64 * 1024
+
+
+class SocketStream(asyncio.Transport):
+    """The stream of a non-blocking, connected stream socket; made by `open_socket_stream`."""
+
+    __slots__ = (
+        "_broken",
+        "_closing",
+        "_events",
+        "_fd",
+        "_full",
+        "_high",
+        "_hub",
+        "_low",
+        "_protocol",
+        "_sock",
+        "_unsent",
+        "_wrote_eof",
+    )
+
+    def __init__(self, sock: socket.socket, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._sock: socket.socket | None = sock
+        self._fd = sock.fileno()
+        self._hub = running_hub()
+        self._protocol = protocol
+        self._events = READ
+        self._unsent = bytearray()
+        self._full = self._closing = self._broken = self._wrote_eof = False
+        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._hub.add(self._fd, self._ready, READ)
+        protocol.connection_made(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._sock is None else "closing" if self._closing else "open"
+        return f"<SocketStream {state} reading={self.is_reading()} unsent={len(self._unsent)}>"
+
+    # Events
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE and self._unsent:
+            self._drain()
+        if events & ~WRITE and self._sock is not None:
+            if self._events & READ:
+                self._read()
+            elif not events & WRITE:
+                # Trouble on a socket that is not read: a peer that has gone cannot be waited for.
+                self._fail(ConnectionResetError("the peer is gone"))
+
+    def _expect(self, events: int) -> None:
+        if events == self._events:
+            return
+        # A descriptor without any event stays out of the hub: it would report trouble for ever.
+        if not events:
+            self._hub.remove(self._fd)
+        elif not self._events:
+            self._hub.add(self._fd, self._ready, events)
+        else:
+            self._hub.expect(self._fd, events)
+        self._events = events
+
+    def _read(self) -> None:
+        assert self._sock is not None
+        scratch = self._hub.scratch
+        try:
+            count = self._sock.recv_into(scratch, CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        try:
+            if count:
+                self._protocol.data_received(bytes(scratch[:count]))
+            else:
+                self._end_of_file()
+        except Exception as error:
+            self._fault(error)
+
+    def _end_of_file(self) -> None:
+        self._expect(self._events & ~READ)
+        if not self._protocol.eof_received():
+            self.close()
+
+    def _fault(self, error: Exception) -> None:
+        """The protocol raised: that is the end of this connection, and of no other."""
+        context = {"message": "a protocol failed", "exception": error, "transport": self}
+        asyncio.get_running_loop().call_exception_handler(context)
+        self.abort()
+
+    def _fail(self, error: OSError) -> None:
+        if not self._broken:
+            self._broken = True
+            self._end(error)
+
+    # The protocol on top
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand the stream to another protocol."""
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that now reads the stream."""
+        return self._protocol
+
+    # Reading
+
+    def is_reading(self) -> bool:
+        """Whether received bytes are delivered."""
+        return bool(self._events & READ) and not self._closing
+
+    def pause_reading(self) -> None:
+        """Deliver nothing until `resume_reading`."""
+        if self._sock is not None and not self._closing:
+            self._expect(self._events & ~READ)
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        if self._sock is not None and not self._closing:
+            self._expect(self._events | READ)
+
+    # Writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes; dropped silently once the stream is closing."""
+        if self._closing or self._sock is None:
+            return
+        if self._wrote_eof:
+            raise RuntimeError("cannot write after write_eof()")
+        if not self._unsent:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._fail(error)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+            self._expect(self._events | WRITE)
+        self._unsent += data
+        if len(self._unsent) > self._high and not self._full:
+            self._full = True
+            self._protocol.pause_writing()
+
+    def _drain(self) -> None:
+        assert self._sock is not None
+        try:
+            sent = self._sock.send(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        del self._unsent[:sent]
+        if self._full and len(self._unsent) <= self._low:
+            self._full = False
+            self._protocol.resume_writing()
+        if not self._unsent:
+            self._drained()
+
+    def _drained(self) -> None:
+        if self._sock is None:
+            return
+        self._expect(self._events & ~WRITE)
+        if self._wrote_eof:
+            self._shut()
+        if self._closing:
+            self._end(None)
+
+    def _shut(self) -> None:
+        assert self._sock is not None
+        with contextlib.suppress(OSError):  # reset by the peer: the next read says so
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def can_write_eof(self) -> bool:
+        """Half-close is supported."""
+        return True
+
+    def write_eof(self) -> None:
+        """End our direction after what was written."""
+        if self._wrote_eof or self._closing or self._sock is None:
+            return
+        self._wrote_eof = True
+        if not self._unsent:
+            self._shut()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return len(self._unsent)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low and the high mark, in bytes."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the marks, in bytes; defaults as in asyncio (64 KiB, and a quarter of it)."""
+        self._high = HIGH_WATER if high is None else high
+        self._low = self._high // 4 if low is None else low
+
+    # Ending
+
+    def is_closing(self) -> bool:
+        """Whether `close` or `abort` was called, or the peer is gone."""
+        return self._closing
+
+    def close(self) -> None:
+        """End after what was written."""
+        if self._closing or self._sock is None:
+            return
+        self._closing = True
+        self._expect(self._events & ~READ)
+        if not self._unsent:
+            self._end(None)
+
+    def abort(self) -> None:
+        """End at once; what was not sent is lost."""
+        self._end(None)
+
+    def _end(self, error: OSError | None) -> None:
+        if self._sock is None:
+            return
+        self._closing = True
+        self._hub.remove(self._fd)
+        self._events = 0
+        self._unsent.clear()
+        self._sock.close()
+        self._sock = None
+        asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
+
+    def detach(self) -> socket.socket | None:
+        """Give the socket away and be closed; None if there is still something to send.
+
+        The protocol hears nothing of it: whoever asks knows.
+        """
+        if self._sock is None or self._unsent or self._closing:
+            return None
+        sock, self._sock = self._sock, None
+        self._closing = True
+        self._hub.remove(self._fd)
+        self._events = 0
+        return sock
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`socket`, `peername` and `sockname`, as asyncio's transports have them."""
+        if self._sock is None:
+            return default
+        if name == "socket":
+            return self._sock
+        try:
+            if name == "peername":
+                return self._sock.getpeername()
+            if name == "sockname":
+                return self._sock.getsockname()
+        except OSError:
+            pass
+        return default
+
+
+async def open_socket_stream(sock: socket.socket, protocol: asyncio.Protocol) -> asyncio.Transport:
+    """The stream of a connected socket, which must be non-blocking, with its protocol set.
+
+    On a loop that cannot watch descriptors (Windows) it is asyncio's own transport.
+    """
+    try:
+        return SocketStream(sock, protocol)
+    except NotImplementedError:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+        return transport
