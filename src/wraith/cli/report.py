@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from wraith.errors import WraithError
+from wraith.streams.hub import new_event_loop
 from wraith.streams.log_line import log_event
 
 _log = logging.getLogger("wraith")
@@ -36,7 +37,8 @@ def run(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
     `WRAITH_TRACEBACK` is set, since its text may hold a destination.
     """
     try:
-        sys.exit(asyncio.run(_guarded(work)))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            sys.exit(runner.run(_guarded(work)))
     except WraithError as error:
         fail(error)
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from wraith.dialing.base import Spliceable, SpliceOwner
 from wraith.errors import SessionLost, WraithError
 from wraith.policy.reconnect import Reconnect
 from wraith.values.address import Destination
@@ -46,6 +47,10 @@ class Session(Protocol):
 
     async def dial(self, destination: Destination, protocol: asyncio.Protocol) -> asyncio.Transport:
         """Open a channel."""
+        ...
+
+    def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:
+        """Open a channel the short way."""
         ...
 
     async def wait_closed(self) -> SessionLost:
@@ -195,3 +200,7 @@ class ChannelManager:
         """As `Dialer.dial`, through the live session or the next one."""
         session = await self.session()
         return await session.dial(destination, protocol)
+
+    def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:
+        """As `Splicer.splice`, through the live session if there is one."""
+        return self._session.splice(destination, owner) if self._session is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from wraith._version import __version__
 from wraith.client.channel_manager import ChannelManager, Session, State, StateChange
 from wraith.client.host_keys import HostKeys
 from wraith.client.identities import Identities
-from wraith.client.local_connection import forwarded
+from wraith.client.local_connection import ForwardedConnection
 from wraith.client.local_port import LocalPortConnection
 from wraith.client.options import ConnectOptions
 from wraith.client.remote_forward import Forward, RemoteForwards
@@ -26,7 +27,7 @@ from wraith.ssh.keys import Identity
 from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.tasks import TaskSet
-from wraith.values.address import HostPort, TcpDestination, UnixDestination, UnixPath
+from wraith.values.address import Destination, HostPort, TcpDestination, UnixDestination, UnixPath
 from wraith.values.forward_spec import RemoteForward, parse_remote_forward
 
 _log = logging.getLogger("wraith.client")
@@ -153,14 +154,19 @@ class Client:
             )
             self._listeners.append(self._socks5)
         for spec in self._options.parsed_local_forwards():
-            factory = forwarded(self._manager, self._tasks, spec.target)
-            self._listeners.append(
-                await listen(spec.listen, factory, hint="choose another port for the -L forward")
+            listener = await listen(
+                spec.listen,
+                functools.partial(self._forwarded, spec.target),
+                hint="choose another port for the -L forward",
             )
+            self._listeners.append(listener)
 
     def _local_port(self) -> LocalPortConnection:
         credentials = self._options.socks5_credentials()
-        return LocalPortConnection(self._manager, self._tasks, credentials)
+        return LocalPortConnection(self._manager, self._tasks, credentials, self._manager)
+
+    def _forwarded(self, target: Destination) -> ForwardedConnection:
+        return ForwardedConnection(self._manager, self._tasks, target, self._manager)
 
     async def wait_connected(self) -> None:
         """Wait for the first session. Raises the error that ended the client before it."""

@@ -7,11 +7,11 @@ back (up to a bound), and if it goes away the dialling is cancelled. Then the tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-from wraith.dialing.base import Dialer
-from wraith.errors import WraithError
+from wraith.dialing.base import Dialer, Spliceable, Splicer
+from wraith.errors import ChannelRefused, Refusal, SessionLost, WraithError
 from wraith.streams.relay import relay_pair, reset
+from wraith.streams.socket_stream import SocketStream
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import Destination
 
@@ -22,8 +22,10 @@ EARLY_LIMIT = 64 * 1024
 class LocalConnection(asyncio.Protocol):
     """The protocol of such a connection until it is joined; subclasses say where it goes."""
 
-    def __init__(self, dialer: Dialer, tasks: TaskSet) -> None:
+    def __init__(self, dialer: Dialer, tasks: TaskSet, splicer: Splicer | None = None) -> None:
         self._dialer = dialer
+        self._splicer = splicer
+        self._spliceable: Spliceable | None = None
         self._tasks = tasks
         self._stream: asyncio.Transport
         self._early = bytearray()
@@ -56,9 +58,42 @@ class LocalConnection(asyncio.Protocol):
         self._gone = True
         if self._dialling is not None:
             self._dialling.cancel()
+        if self._spliceable is not None:
+            self._spliceable.abandon()
+
+    # The short way
+
+    def spliced(self, channel: Spliceable) -> None:
+        """As `SpliceOwner.spliced`."""
+        self._spliceable = None
+        if self._gone:
+            channel.abandon()
+            return
+        self.accepted()
+        assert isinstance(self._stream, SocketStream)
+        sock = self._stream.detach()
+        if sock is None:  # a client that does not even take our answer
+            channel.abandon()
+            reset(self._stream)
+            return
+        channel.relay(sock, bytes(self._early), ended=self._early_eof)
+        self._early.clear()
+
+    def not_spliced(self, reason: Refusal | None) -> None:
+        """As `SpliceOwner.not_spliced`."""
+        self._spliceable = None
+        if not self._gone:
+            lost = SessionLost("the session ended while a channel was opening")
+            self.refused(lost if reason is None else ChannelRefused(reason))
+
+    # The ordinary way
 
     def dial(self, destination: Destination) -> None:
-        """Begin to reach the destination."""
+        """Begin to reach the destination, the short way if it is open."""
+        if self._splicer is not None and isinstance(self._stream, SocketStream):
+            self._spliceable = self._splicer.splice(destination, self)
+            if self._spliceable is not None:
+                return
         self._dialling = self._tasks.spawn(self._join(destination), "dial for a local connection")
 
     async def _join(self, destination: Destination) -> None:
@@ -88,18 +123,17 @@ class LocalConnection(asyncio.Protocol):
 class ForwardedConnection(LocalConnection):
     """A connection to a forwarded port: it goes to the one destination of the forward."""
 
-    def __init__(self, dialer: Dialer, tasks: TaskSet, destination: Destination) -> None:
-        super().__init__(dialer, tasks)
+    def __init__(
+        self,
+        dialer: Dialer,
+        tasks: TaskSet,
+        destination: Destination,
+        splicer: Splicer | None = None,
+    ) -> None:
+        super().__init__(dialer, tasks, splicer)
         self._destination = destination
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came: dial at once."""
         super().connection_made(transport)
         self.dial(self._destination)
-
-
-def forwarded(
-    dialer: Dialer, tasks: TaskSet, destination: Destination
-) -> Callable[[], LocalConnection]:
-    """What accepts connections to a forwarded port."""
-    return lambda: ForwardedConnection(dialer, tasks, destination)

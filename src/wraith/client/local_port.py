@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from wraith.client.local_connection import LocalConnection
-from wraith.dialing.base import Dialer
+from wraith.dialing.base import Dialer, Splicer
 from wraith.errors import ChannelRefused, Refusal, WraithError
 from wraith.protocol.events import (
     NEED_DATA,
@@ -28,9 +28,13 @@ class LocalPortConnection(LocalConnection):
     """A client of the local port, from its first byte to the joined stream."""
 
     def __init__(
-        self, dialer: Dialer, tasks: TaskSet, credentials: Credentials | None = None
+        self,
+        dialer: Dialer,
+        tasks: TaskSet,
+        credentials: Credentials | None = None,
+        splicer: Splicer | None = None,
     ) -> None:
-        super().__init__(dialer, tasks)
+        super().__init__(dialer, tasks, splicer)
         self._machine = LocalPortServer(credentials)
         self._handshake_timer: asyncio.TimerHandle | None = None
 

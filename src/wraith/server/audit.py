@@ -56,6 +56,11 @@ def remote_forward(info: PeerInfo, *, granted: bool) -> None:
     _detail("remote forward", info, result="grant" if granted else "refuse")
 
 
+def shows_channels() -> bool:
+    """Whether `channel` says anything at the level that is set."""
+    return _log.isEnabledFor(logging.DEBUG)
+
+
 def channel(info: PeerInfo, result: str) -> None:
     """A channel was asked for: opened, or why not, and never whereto."""
     _detail("channel", info, result=result)

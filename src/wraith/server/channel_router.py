@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from wraith.dialing.base import Attempt, Outcome
 from wraith.dialing.direct import DirectDialer
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.access import AccessRules, Peer, Verdict
@@ -45,15 +46,26 @@ class ChannelRouter:
         What policy can refuse without knowing the address is refused before a name is resolved;
         the dialer asks again about each address.
         """
-        if not self._grant.forwarding.may_open(destination):
-            raise ChannelRefused(Refusal.PROHIBITED)
-        if self._rules().decide_name(destination, self._peer) is Verdict.DENY:
+        if not self._may_try(destination):
             raise ChannelRefused(Refusal.PROHIBITED)
         if isinstance(destination, TcpDestination) and destination.is_reserved:
             return _service(destination)
         near, far = relay_pair()
         await self._dialer.dial(destination, far)
         return near
+
+    def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
+        """A socket to the destination, by callbacks: `open` without its relay."""
+        if not self._may_try(destination):
+            outcome.failed(Refusal.PROHIBITED)
+            return None
+        return self._dialer.connect_soon(destination, outcome)
+
+    def _may_try(self, destination: Destination) -> bool:
+        """What can be said before a name is resolved; every channel is asked this."""
+        if not self._grant.forwarding.may_open(destination):
+            return False
+        return self._rules().decide_name(destination, self._peer) is not Verdict.DENY
 
     def _approve(self, destination: TcpDestination, address: str) -> bool:
         return self._rules().decide(destination.host, address, destination.port, self._peer)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from wraith.dialing.base import Attempt, Outcome
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.identity import Denied, Grant
 from wraith.policy.keys import CertificateFacts
@@ -112,6 +114,15 @@ class PeerSession:
         audit.channel(self._info, "open")
         return protocol
 
+    def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
+        """As `ServerDelegate.connect`."""
+        if self._router is None:
+            outcome.failed(Refusal.PROHIBITED)
+            return None
+        if audit.shows_channels():
+            outcome = _Audited(self._info, outcome)
+        return self._router.connect(destination, outcome)
+
     async def listen(self, address: HostPort | UnixPath) -> ForwardListener | None:
         """As `ServerDelegate.listen`."""
         listener = None
@@ -156,3 +167,19 @@ class PeerSession:
         if duration >= self._server.options.login_grace:
             return Offence.GRACE_EXCEEDED
         return Offence.NO_AUTH
+
+
+class _Audited:
+    """An outcome that is logged on its way, where the level asks for it."""
+
+    def __init__(self, info: PeerInfo, outcome: Outcome) -> None:
+        self._info = info
+        self._outcome = outcome
+
+    def connected(self, sock: socket.socket) -> None:
+        audit.channel(self._info, "open")
+        self._outcome.connected(sock)
+
+    def failed(self, reason: Refusal) -> None:
+        audit.channel(self._info, reason)
+        self._outcome.failed(reason)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import asyncssh
 from asyncssh.connection import SSHClientConnection, SSHClientConnectionOptions
 
+from wraith.dialing.base import Spliceable, SpliceOwner
 from wraith.errors import (
     ChannelRefused,
     ForwardError,
@@ -22,12 +23,13 @@ from wraith.policy.keys import CertificateFacts, PublicKey, parse_certificate
 from wraith.protocol.ssh_reason import decode_refusal
 from wraith.ssh import algorithms, client_errors
 from wraith.ssh.channel import ChannelSession, ChannelStream
-from wraith.ssh.connection import WINDOW_BUDGET, AcceptChannel, ConnectionMixin
+from wraith.ssh.connection import OPEN_TIMEOUT, WINDOW_BUDGET, AcceptChannel, ConnectionMixin
+from wraith.ssh.fast_connection import FastConnection
+from wraith.ssh.internals import hot_path_available
 from wraith.ssh.keys import Identity
+from wraith.ssh.lean_channel import ssh_string
+from wraith.ssh.socket_channel import SocketChannel
 from wraith.values.address import Destination, HostPort, TcpDestination, UnixPath
-
-OPEN_TIMEOUT = 150.0
-"""Seconds that a channel may take to open: a little more than a kernel's own patience (127 s)."""
 
 MAX_CHANNELS = 65536
 
@@ -103,6 +105,30 @@ def _decode_host_key(blob: bytes) -> asyncssh.SSHKey:
         raise asyncssh.HostKeyNotVerifiable("the host key cannot be read") from None
 
 
+class _FastClientConnection(FastConnection, _Connection):
+    """The same, with the hot path for channel data."""
+
+    def splice(self, destination: Destination, owner: SpliceOwner) -> SocketChannel:
+        """Ask for a channel that will have a bare socket."""
+        channel = SocketChannel(self, owner)
+        if isinstance(destination, TcpDestination):
+            channel.send_open(
+                b"direct-tcpip",
+                ssh_string(destination.host.encode()),
+                destination.port.to_bytes(4, "big"),
+                _NO_ORIGIN,
+            )
+        else:
+            path = ssh_string(destination.path.encode())
+            channel.send_open(b"direct-streamlocal@openssh.com", path, ssh_string(b""), bytes(4))
+        self.expect_answer(channel)
+        return channel
+
+
+_NO_ORIGIN = ssh_string(b"127.0.0.1") + bytes(4)
+"""Where the connection comes from is nobody's business (RFC 4254 section 7.2)."""
+
+
 async def open_session(connect: Connect, settings: SessionSettings) -> ClientSession:
     """Make the stream and the session on it.
 
@@ -111,7 +137,8 @@ async def open_session(connect: Connect, settings: SessionSettings) -> ClientSes
     """
     options = _options(settings)
     options.waiter = waiter = asyncio.get_running_loop().create_future()
-    connection = _Connection(settings, options)
+    kind = _FastClientConnection if hot_path_available() else _Connection
+    connection = kind(settings, options)
     try:
         async with asyncio.timeout(settings.timeout):
             await connect(lambda: connection)
@@ -263,6 +290,16 @@ class ClientSession:
             connection.streams.discard(stream)
             raise SessionLost("the session ended while a channel was opening") from None
         return stream
+
+    def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:
+        """As `Splicer.splice`; None on a session without the hot path."""
+        connection = self._connection
+        if not isinstance(connection, _FastClientConnection) or not connection.is_usable:
+            return None
+        try:
+            return connection.splice(destination, owner)
+        except asyncssh.ChannelOpenError:
+            return None
 
     # Remote forwards
 

@@ -23,11 +23,22 @@ from wraith.ssh.channel import MAX_PACKET, ChannelSession, ChannelStream
 AcceptChannel = Callable[[], Awaitable[asyncio.Protocol]]
 """Called when the peer opens a channel; returns its protocol, or raises `ChannelRefused`."""
 
+OPEN_TIMEOUT = 150.0
+"""Seconds that a channel may take to open: a little more than a kernel's own patience (127 s)."""
+
 WINDOW_BUDGET = 64 * 1024 * 1024
 
-INTERNALS = ("_logger", "_make_global_request", "_session_id", "_transport", "_username")
+INTERNALS = (
+    "_channels",
+    "_logger",
+    "_make_global_request",
+    "_session_id",
+    "_transport",
+    "_username",
+)
 """Names of the library that are not part of its promises; a test finds them where we expect them.
 
+`_channels` is the table of channels by their numbers.
 `_logger` is the logger of a connection and, through it, of its channels.
 `_make_global_request` sends a request that the peer must answer (RFC 4254 section 4).
 `_session_id` is what signatures are bound to (RFC 4252 section 7).
@@ -92,7 +103,7 @@ class ConnectionMixin(_LibraryConnection):
 
     def check_room(self) -> None:
         """Refuse a channel that would be one too many."""
-        if len(self._windows) >= self._max_channels:
+        if len(self._channels) >= self._max_channels:
             raise asyncssh.ChannelOpenError(*encode_refusal(Refusal.RESOURCE_SHORTAGE))
 
     def add_channel(self, chan: Any) -> int:

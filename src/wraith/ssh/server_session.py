@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 import asyncssh
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
+from asyncssh.packet import SSHPacket
 
+from wraith.dialing.base import Attempt, Outcome
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.identity import Grant
 from wraith.policy.keys import CertificateFacts, PublicKey, parse_certificate
@@ -22,7 +24,10 @@ from wraith.protocol.ssh_reason import encode_refusal
 from wraith.ssh import algorithms
 from wraith.ssh.channel import ChannelSession
 from wraith.ssh.connection import WINDOW_BUDGET, ConnectionMixin
+from wraith.ssh.fast_connection import FastConnection
+from wraith.ssh.internals import hot_path_available
 from wraith.ssh.keys import PrivateKey
+from wraith.ssh.socket_channel import SocketChannel
 from wraith.values.address import Destination, HostPort, TcpDestination, UnixDestination, UnixPath
 
 DISCONNECT_TOO_MANY_FAILURES = 2  # SSH_DISCONNECT_PROTOCOL_ERROR, as OpenSSH sends it
@@ -69,6 +74,10 @@ class ServerDelegate(Protocol):
 
     async def open(self, destination: Destination) -> asyncio.Protocol:
         """A connection to the destination, as the protocol for its channel, or `ChannelRefused`."""
+        ...
+
+    def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
+        """The same by callbacks: a socket to the destination, under the same policy."""
         ...
 
     async def listen(self, address: HostPort | UnixPath) -> RemoteListener | None:
@@ -263,6 +272,38 @@ class _Connection(ConnectionMixin, SSHServerConnection):
         return _ListenerHandle(listener)
 
 
+class _FastServerConnection(FastConnection, _Connection):
+    """The same, with the hot path for channel data."""
+
+    def _process_direct_tcpip_open(self, packet: SSHPacket) -> Any:
+        """A channel that leads to a socket of ours, or to one of our own services."""
+        host, port = packet.get_string(), packet.get_uint32()
+        packet.get_string(), packet.get_uint32()  # where the client says that it comes from
+        packet.check_end()
+        destination = TcpDestination(_text(host), port)
+        if destination.is_reserved:
+            return self.create_tcp_channel(), self.route(destination)
+        return SocketChannel(self), destination
+
+    def _process_direct_streamlocal_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
+        """A channel that leads to a Unix socket."""
+        path = packet.get_string()
+        packet.get_string(), packet.get_uint32()  # reserved (OpenSSH's PROTOCOL, 2.4)
+        packet.check_end()
+        return SocketChannel(self), UnixDestination(_text(path))
+
+    def connect_channel(self, destination: Destination, outcome: Outcome) -> Attempt | None:
+        """As the delegate decides."""
+        return self._delegate.connect(destination, outcome)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise asyncssh.ChannelOpenError(*encode_refusal(Refusal.NAME_UNKNOWN)) from None
+
+
 class _ListenerHandle(asyncssh.SSHListener):
     """A `RemoteListener` in the library's table; closed with the connection, or on request."""
 
@@ -295,7 +336,8 @@ def _read_offer(blob: bytes) -> tuple[Offer | None, asyncssh.SSHKey | None]:
 
 def serve_ssh(settings: ServerSettings, delegate: ServerDelegate) -> _Connection:
     """The protocol to set on an accepted stream; the delegate is told how it goes."""
-    return _Connection(settings, delegate)
+    kind = _FastServerConnection if hot_path_available() else _Connection
+    return kind(settings, delegate)
 
 
 class ServerSession:
