@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from wraith.client.channel_manager import ChannelManager, Session, State, StateChange
+from wraith.dialing.base import Spliceable, SpliceOwner
 from wraith.errors import (
     AuthenticationError,
     HostKeyChanged,
@@ -38,6 +39,9 @@ class FakeSession:
 
     async def close(self) -> None:
         self.closed = True
+
+    def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:
+        return None
 
     def probe(self) -> None:
         self.probes += 1

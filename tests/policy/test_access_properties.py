@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,7 +124,5 @@ def test_any_name_and_any_path_get_an_answer(
 @given(st.text(alphabet="alowdeny *:/.-[]0123456789=,principalkey", max_size=40))
 def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
     for line in (text, f"allow {text}"):
-        try:
-            AccessRules.parse([line])
-        except UsageError as error:
-            assert repr(line) in error.message
+        with contextlib.suppress(UsageError):
+            assert repr(AccessRules.parse([line])) == "<AccessRules 1 rules>"

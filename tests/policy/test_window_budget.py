@@ -40,3 +40,21 @@ def test_the_whole_stays_near_the_budget(total: int, channels: int) -> None:
     for _ in range(channels):
         budget.grant()
     assert budget.promised <= total + channels * SMALLEST
+
+
+def test_a_busy_window_grows_by_what_it_wants_while_there_is_plenty() -> None:
+    budget = WindowBudget(64 * MIB)
+    window = budget.grant()
+    assert budget.grow(window) == window
+    assert budget.promised == 2 * window
+
+
+def test_a_window_grows_by_half_of_what_is_left_at_most_and_never_beyond() -> None:
+    budget = WindowBudget(10 * MIB)
+    assert budget.grow(64 * MIB) == 5 * MIB
+    assert budget.grow(64 * MIB) == 2.5 * MIB
+    while budget.grow(64 * MIB):
+        pass
+    assert budget.promised <= 10 * MIB
+    budget.grant()  # the smallest that moves data is given all the same
+    assert budget.grow(MIB) == 0

@@ -13,7 +13,7 @@ def test_each_type_is_read_and_the_rest_is_left() -> None:
     assert (reader.byte(), reader.uint32(), reader.uint64()) == (7, 256, 9)
     assert reader.text() == "hi"
     assert reader
-    assert reader.rest() == b"tail"
+    assert reader.take(4) == b"tail"
     assert not reader
     reader.finish()
 

@@ -15,7 +15,7 @@ from wraith.client.channel_manager import ChannelManager, Session, State, StateC
 from wraith.client.host_keys import HostKeys
 from wraith.client.identities import Identities
 from wraith.client.local_connection import ForwardedConnection
-from wraith.client.local_port import LocalPortConnection
+from wraith.client.local_port import HANDSHAKE_TIMEOUT, Handshakes, LocalPortConnection
 from wraith.client.options import ConnectOptions
 from wraith.client.remote_forward import Forward, RemoteForwards
 from wraith.client.wake_watch import watch_for_wake
@@ -24,6 +24,7 @@ from wraith.errors import WraithError
 from wraith.policy.reconnect import Reconnect, delays
 from wraith.ssh.client_session import ClientSession, SessionSettings, open_session
 from wraith.ssh.keys import Identity
+from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.tasks import TaskSet
@@ -53,6 +54,7 @@ class Client:
         self._loaded: list[Identity] = []
         self._listeners: list[Listener] = []
         self._socks5: Listener | None = None
+        self._handshakes: Handshakes = Deadlines(HANDSHAKE_TIMEOUT)
         self._state_listeners: list[Callable[[StateChange], None]] = []
         self._running: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
@@ -163,7 +165,9 @@ class Client:
 
     def _local_port(self) -> LocalPortConnection:
         credentials = self._options.socks5_credentials()
-        return LocalPortConnection(self._manager, self._tasks, credentials, self._manager)
+        return LocalPortConnection(
+            self._manager, self._tasks, credentials, self._manager, self._handshakes
+        )
 
     def _forwarded(self, target: Destination) -> ForwardedConnection:
         return ForwardedConnection(self._manager, self._tasks, target, self._manager)
@@ -194,6 +198,7 @@ class Client:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
+        self._handshakes.close()
         await self._tasks.close()
         await self._identities.close()
         if self.state not in (State.CLOSED, State.FAILED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeAlias
 
 from wraith.client.local_connection import LocalConnection
 from wraith.dialing.base import Dialer, Splicer
@@ -16,12 +17,16 @@ from wraith.protocol.events import (
 )
 from wraith.protocol.http_proxy import pac_file
 from wraith.protocol.local_port import LocalPortServer
+from wraith.streams.deadlines import Deadlines
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import HostPort
 from wraith.values.credentials import Credentials
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds from the first connection to a complete request."""
+
+
+Handshakes: TypeAlias = "Deadlines[LocalPortConnection]"
 
 
 class LocalPortConnection(LocalConnection):
@@ -33,20 +38,25 @@ class LocalPortConnection(LocalConnection):
         tasks: TaskSet,
         credentials: Credentials | None = None,
         splicer: Splicer | None = None,
+        handshakes: Handshakes | None = None,
     ) -> None:
         super().__init__(dialer, tasks, splicer)
         self._machine = LocalPortServer(credentials)
-        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._handshakes = Deadlines(HANDSHAKE_TIMEOUT) if handshakes is None else handshakes
+        self._shaking_hands = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came; it has a bounded time to say what it wants."""
         super().connection_made(transport)
-        loop = asyncio.get_running_loop()
-        self._handshake_timer = loop.call_later(HANDSHAKE_TIMEOUT, self._stream.abort)
+        self._handshakes.add(self)
+
+    def too_late(self) -> None:
+        """The client took too long to say it."""
+        self._stream.abort()
 
     def data_received(self, data: bytes) -> None:
         """Feed the handshake; later bytes wait for the destination."""
-        if self._handshake_timer is None:
+        if not self._shaking_hands:
             super().data_received(data)
             return
         self._machine.receive_data(data)
@@ -68,7 +78,7 @@ class LocalPortConnection(LocalConnection):
     def eof_received(self) -> bool:
         """A client that ends before its request is complete has nothing to wait for."""
         super().eof_received()
-        return self._handshake_timer is None
+        return not self._shaking_hands
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went away."""
@@ -104,6 +114,5 @@ class LocalPortConnection(LocalConnection):
         self._stream.close()
 
     def _end_handshake(self) -> None:
-        if self._handshake_timer is not None:
-            self._handshake_timer.cancel()
-            self._handshake_timer = None
+        self._shaking_hands = False
+        self._handshakes.discard(self)

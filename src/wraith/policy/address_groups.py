@@ -92,15 +92,11 @@ _PART = re.compile(r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*", re.ASCII)
 
 
 def comparable_forms(address: IPAddress) -> tuple[IPAddress, ...]:
-    """Return the addresses that rules compare instead of `address`.
+    """Return the addresses that rules compare for `address`, which `parse_address` returned.
 
-    IPv4-mapped IPv6 is IPv4 and nothing else. An address of the well-known NAT64 prefix
-    64:ff9b::/96 (RFC 6052) leads through a gateway to the IPv4 address in it, and counts as both.
+    That one has made IPv4 of IPv4-mapped IPv6. What is in the well-known prefix of NAT64,
+    64:ff9b::/96 (RFC 6052), leads through a gateway to the IPv4 address in it, and counts as both.
     """
-    if address.version == 4:
-        return (address,)
-    if address.ipv4_mapped:
-        return (address.ipv4_mapped,)
     if address in _NAT64:
         return (address, ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return (address,)

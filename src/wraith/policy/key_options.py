@@ -39,6 +39,10 @@ _REPEATABLE: Final = frozenset(
     {"environment", "expiry-time", "permitlisten", "permitopen", "tunnel"}
 )
 
+_FORWARDING: Final = frozenset(
+    {"restrict", "port-forwarding", "no-port-forwarding", "permitlisten", "permitopen"}
+)
+
 # parse_absolute_time() of OpenSSH has the same three forms, with Z or UTC behind them.
 _TIME = re.compile(r"(\d{8}|\d{12}|\d{14})(Z|UTC)?", re.ASCII | re.IGNORECASE)
 _TIME_FORMATS: Final = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -115,9 +119,7 @@ def _with_option(options: KeyOptions, name: str, value: str | None, timezone: tz
             # Of several the earliest counts.
             expires = parse_expiry_time(value, timezone)
             return replace(options, expires=min(expires, options.expires or expires))
-        case "restrict" | "port-forwarding" | "no-port-forwarding" | "permitopen", _:
-            return replace(options, forwarding=_with_limit(options.forwarding, name, value or ""))
-        case "permitlisten", _:
+        case _ if name in _FORWARDING:
             return replace(options, forwarding=_with_limit(options.forwarding, name, value or ""))
     return replace(options, others=(*options.others, (name, value)))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A line, counted from 1, that cannot be used, and why; never what stands in it."""
+    """A line, counted from 1, that cannot be used, and why; never a destination or a key in it."""
 
     line: int
     text: str

@@ -40,8 +40,8 @@ class WindowBudget:
         """Take back the window of a channel that is gone."""
         self._promised -= window
 
-    def grow(self, window: int, wanted: int) -> int:
-        """How much wider a window of a busy channel may become, up to `wanted` bytes more.
+    def grow(self, wanted: int) -> int:
+        """How much wider the window of a busy channel may become, up to `wanted` bytes more.
 
         At most half of what is left, so that other channels can grow, too, and nothing once the
         budget is promised. The whole is given back by `release` with the new size.

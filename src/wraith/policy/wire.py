@@ -67,10 +67,6 @@ class Reader:
             raise ValueError("a number is negative")
         return int.from_bytes(data)
 
-    def rest(self) -> bytes:
-        """Return everything from here to the end."""
-        return self.take(len(self._data) - self._position)
-
     def finish(self) -> None:
         """Raise `ValueError` unless everything was read."""
         if self:

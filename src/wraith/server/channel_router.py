@@ -22,6 +22,9 @@ from wraith.values.address import (
     UnixPath,
 )
 
+REMEMBERED = 1024
+"""Answers of the policy that are kept for one peer."""
+
 Service = Callable[[], asyncio.Protocol]
 
 SERVICES: dict[str, Service] = {"wraith-echo": EchoService}
@@ -36,6 +39,8 @@ class ChannelRouter:
         self._grant = grant
         self._peer = Peer(grant.principals, grant.fingerprint)
         self._dialer = DirectDialer(self._approve, timeout)
+        self._answers: dict[object, bool] = {}
+        self._answered_by: AccessRules | None = None
 
     def __repr__(self) -> str:
         return f"<ChannelRouter {self._grant.fingerprint}>"
@@ -63,12 +68,33 @@ class ChannelRouter:
 
     def _may_try(self, destination: Destination) -> bool:
         """What can be said before a name is resolved; every channel is asked this."""
-        if not self._grant.forwarding.may_open(destination):
-            return False
-        return self._rules().decide_name(destination, self._peer) is not Verdict.DENY
+
+        def ask(rules: AccessRules) -> bool:
+            if not self._grant.forwarding.may_open(destination):
+                return False
+            return rules.decide_name(destination, self._peer) is not Verdict.DENY
+
+        return self._remembered(destination, ask)
 
     def _approve(self, destination: TcpDestination, address: str) -> bool:
-        return self._rules().decide(destination.host, address, destination.port, self._peer)
+        def ask(rules: AccessRules) -> bool:
+            return rules.decide(destination.host, address, destination.port, self._peer)
+
+        return self._remembered((destination, address), ask)
+
+    def _remembered(self, question: object, ask: Callable[[AccessRules], bool]) -> bool:
+        """The answer to a question; policy is pure, so one that was given stands.
+
+        It stands until other rules are set. The memory is bounded, and forgets all at once.
+        """
+        rules = self._rules()
+        if rules is not self._answered_by or len(self._answers) >= REMEMBERED:
+            self._answers.clear()
+            self._answered_by = rules
+        answer = self._answers.get(question)
+        if answer is None:
+            answer = self._answers[question] = ask(rules)
+        return answer
 
     def may_listen(self, address: HostPort | UnixPath) -> bool:
         """Whether the peer may have this address listened on."""

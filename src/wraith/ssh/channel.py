@@ -52,11 +52,16 @@ class ChannelStream(asyncio.Transport):
 
     # What the library calls
 
-    def _opened(self, channel: Channel) -> None:
+    def _opened(self, channel: Channel, protocol: asyncio.Protocol) -> None:
         self._channel = channel
+        self._protocol = protocol
         channel.set_write_buffer_limits(HIGH_WATER)
-        if self._protocol is None or not self._reading:
-            channel.pause_reading()
+        channel.pause_reading()
+
+    def _started(self) -> None:
+        """The protocol has its stream: what came meanwhile may be delivered, unless it paused."""
+        if self._reading and self._channel is not None:
+            self._channel.resume_reading()
 
     def _received(self, data: bytes) -> None:
         if self._protocol is not None:
@@ -99,11 +104,9 @@ class ChannelStream(asyncio.Transport):
     # asyncio.Transport
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the channel to a protocol; the first one starts the reading."""
+        """Hand the channel to another protocol."""
         assert isinstance(protocol, asyncio.Protocol)
-        first, self._protocol = self._protocol is None, protocol
-        if first and self._reading and self._channel is not None:
-            self._channel.resume_reading()
+        self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol that reads the channel."""
@@ -123,7 +126,7 @@ class ChannelStream(asyncio.Transport):
     def resume_reading(self) -> None:
         """Deliver again."""
         self._reading = True
-        if self._channel is not None and self._protocol is not None:
+        if self._channel is not None:
             self._channel.resume_reading()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -204,11 +207,11 @@ class ChannelSession(asyncssh.SSHTCPSession[bytes]):
         self._protocol = protocol
 
     def connection_made(self, chan: Channel) -> None:
-        """The channel is open: join stream and protocol."""
-        self._stream._opened(chan)
-        self._stream.set_protocol(self._protocol)
+        """The channel is open: join stream and protocol, and only then let bytes through."""
+        self._stream._opened(chan, self._protocol)
         with self._fault_ends_channel():
             self._protocol.connection_made(self._stream)
+            self._stream._started()
 
     def data_received(self, data: bytes, datatype: object) -> None:
         """Bytes from the peer."""

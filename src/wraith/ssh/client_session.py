@@ -121,7 +121,7 @@ class _FastClientConnection(FastConnection, _Connection):
         else:
             path = ssh_string(destination.path.encode())
             channel.send_open(b"direct-streamlocal@openssh.com", path, ssh_string(b""), bytes(4))
-        self.expect_answer(channel)
+        self.unanswered.add(channel)
         return channel
 
 

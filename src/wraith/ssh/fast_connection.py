@@ -29,6 +29,7 @@ from wraith.ssh.packet_reader import BrokenPacket, PacketReader, packet_of
 from wraith.ssh.packet_writer import DONT_WAIT, MAX_PACKET, PacketWriter
 from wraith.ssh.socket_channel import SocketChannel
 from wraith.ssh.stream_channel import StreamChannel
+from wraith.streams.deadlines import Deadlines
 from wraith.streams.hub import READ, WRITE, running_hub
 from wraith.streams.socket_stream import SocketStream
 from wraith.values.address import Destination
@@ -37,9 +38,6 @@ IGNORE = 2
 LAST_KEX_MESSAGE = 49
 STOCK_MAX_PACKET = 32 * 1024
 """What other implementations are sent and asked for: the size that all of them take."""
-
-PATIENCE_CHECK = 10.0
-"""Seconds between looks at channels that have not been answered."""
 
 INBOX_LIMIT = 1024 * 1024
 """Bytes that may wait while the library is busy with a handshake message."""
@@ -66,8 +64,8 @@ class FastConnection(_Base):
         self._fd = -1
         self._events = 0
         self._stalled = False
-        self._unanswered: dict[SocketChannel, float] = {}
-        self._patience: asyncio.TimerHandle | None = None
+        self.unanswered: Deadlines[SocketChannel] = Deadlines(OPEN_TIMEOUT)
+        """Channels that the peer has neither opened nor refused yet."""
 
     # The stream below
 
@@ -114,10 +112,7 @@ class FastConnection(_Base):
         self._sock = None
         self.writer.close()
         self.reader.close()
-        self._unanswered.clear()
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        self.unanswered.close()
 
     def _force_close(self, exc: Exception | None) -> None:
         if self._transport is not None:
@@ -375,26 +370,6 @@ class FastConnection(_Base):
 
     def detach_x11_listener(self, chan: Any) -> None:
         """The library would look for an X11 listener of a channel; ours have none."""
-
-    def expect_answer(self, channel: SocketChannel) -> None:
-        """Give up a channel that the peer neither opens nor refuses in a reasonable time."""
-        self._unanswered[channel] = self._loop.time()
-        if self._patience is None:
-            self._patience = self._loop.call_later(PATIENCE_CHECK, self._lose_patience)
-
-    def answered(self, channel: SocketChannel) -> None:
-        """The peer has answered."""
-        self._unanswered.pop(channel, None)
-
-    def _lose_patience(self) -> None:
-        self._patience = None
-        too_old = self._loop.time() - OPEN_TIMEOUT
-        for channel, asked in list(self._unanswered.items()):
-            if asked < too_old:
-                del self._unanswered[channel]
-                channel.give_up()
-        if self._unanswered:
-            self._patience = self._loop.call_later(PATIENCE_CHECK, self._lose_patience)
 
     def connect_channel(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """Reach a destination that the peer asks for; only servers do."""

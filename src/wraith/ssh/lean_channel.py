@@ -28,7 +28,6 @@ REQUEST, SUCCESS, FAILURE = 98, 99, 100
 
 MAX_WINDOW = 0xFFFFFFFF
 
-_pack_message = struct.Struct(">BI").pack
 _pack_adjust = struct.Struct(">BII").pack
 _pack_confirmation = struct.Struct(">BIIII").pack
 _pack_open = struct.Struct(">III").pack
@@ -142,19 +141,27 @@ class LeanChannel:
         else:
             connection.send_packet(message[0], message[1:])
 
+    def _send_control(self, kind: int) -> None:
+        if self.connection is None:
+            return
+        if self.writer.kex_done:
+            self.writer.control(kind, self.peer)
+        else:
+            self.connection.send_packet(kind, self.peer.to_bytes(4, "big"))
+
     # Sending
 
     def send_end(self) -> None:
         """Send no more data; once."""
         if not self.sent_eof and not self.sent_close and self.is_open:
             self.sent_eof = True
-            self._send(_pack_message(EOF, self.peer))
+            self._send_control(EOF)
 
     def send_close(self) -> None:
         """Close our side; once. Without an end before it the peer sees the channel cut short."""
         if not self.sent_close and self.is_open:
             self.sent_close = True
-            self._send(_pack_message(CLOSE, self.peer))
+            self._send_control(CLOSE)
 
     # Receiving
 
@@ -182,7 +189,7 @@ class LeanChannel:
         needed = 2.0 * self.connection.round_trip * self.unacked / max(took, 1e-6)
         if needed <= self.window_size:
             return 0
-        growth = self.connection.windows.grow(self.window_size, self.window_size)
+        growth = self.connection.windows.grow(self.window_size)
         self.window_size += growth
         return growth
 
@@ -240,11 +247,11 @@ class LeanChannel:
     def process_packet(self, kind: int, _seq: int, packet: SSHPacket) -> bool:
         """Handle a message about this channel, its number already read."""
         if kind == WINDOW_ADJUST:
-            self._widen(packet.get_uint32())
+            self.widen(packet.get_uint32())
         elif kind == EOF:
-            self._peer_ends()
+            self.end_received()
         elif kind == CLOSE:
-            self._peer_closes()
+            self.close_received()
         elif kind == DATA:
             self._receive(packet.get_string())
         elif kind == EXTENDED_DATA:
@@ -253,12 +260,13 @@ class LeanChannel:
         elif kind == REQUEST:
             packet.get_string()
             if packet.get_boolean():
-                self._send(_pack_message(FAILURE, self.peer))
+                self._send_control(FAILURE)
         elif kind not in (SUCCESS, FAILURE):
             return False
         return True
 
-    def _widen(self, count: int) -> None:
+    def widen(self, count: int) -> None:
+        """The peer takes so many bytes more."""
         was_empty = self.send_window <= 0
         self.send_window = min(self.send_window + count, MAX_WINDOW)
         if was_empty and self.writer.ready:
@@ -281,14 +289,16 @@ class LeanChannel:
         self.window -= count
         self.consumed(count)
 
-    def _peer_ends(self) -> None:
+    def end_received(self) -> None:
+        """The peer has said all."""
         if self.received_eof:
             return
         self.deliver_pending()
         self.received_eof = True
         self.peer_ended()
 
-    def _peer_closes(self) -> None:
+    def close_received(self) -> None:
+        """The peer has closed its side."""
         self.deliver_pending()
         self.received_close = True
         self.peer_closed()

@@ -27,7 +27,7 @@ SMALLEST_PACKET = 4 + 8 + TAG  # a NEWKEYS under ChaCha20 has one block of 8 byt
 
 IGNORE, DEBUG = 2, 4
 CHANNEL_OPEN, OPEN_CONFIRMATION, OPEN_FAILURE = 90, 91, 92
-WINDOW_ADJUST, DATA, EXTENDED_DATA = 93, 94, 95
+WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE = 93, 94, 95, 96, 97
 LAST_CHANNEL_MESSAGE = 100
 
 _length_at = struct.Struct(">I").unpack_from
@@ -188,6 +188,19 @@ class PacketReader:
                         else:
                             channel.pending.append(body[10 : 10 + size])
                         used += length
+                    else:
+                        return bytes(buffer[start:stop])
+                elif WINDOW_ADJUST <= kind <= CLOSE and length >= 16:
+                    padding, _, number, size = _start_of_message(body)
+                    channel = channels.get(number)
+                    if not isinstance(channel, LeanChannel):
+                        return bytes(buffer[start:stop])
+                    if kind == EOF and length - padding == 6:
+                        channel.end_received()
+                    elif kind == CLOSE and length - padding == 6:
+                        channel.close_received()
+                    elif kind == WINDOW_ADJUST and length - padding == 10:
+                        channel.widen(size)
                     else:
                         return bytes(buffer[start:stop])
                 elif not (CHANNEL_OPEN <= kind <= LAST_CHANNEL_MESSAGE) and kind != IGNORE:

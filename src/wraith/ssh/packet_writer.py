@@ -39,6 +39,8 @@ DATA = 94  # SSH_MSG_CHANNEL_DATA
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 _put_head = struct.Struct(">IBBII").pack_into
+_put_control = struct.Struct(">IBBI10x").pack_into  # a GCM packet with ten bytes of padding
+_pack_control = struct.Struct(">BI").pack
 _put_length = struct.Struct(">I").pack_into
 _pack_length = struct.Struct(">I").pack
 _ZEROS = tuple(bytes(n) for n in range(32))
@@ -90,6 +92,7 @@ class PacketWriter:
 
     __slots__ = (
         "_connection",
+        "_control",
         "_dirty",
         "_end",
         "_gcm",
@@ -118,6 +121,7 @@ class PacketWriter:
         self._sock: socket.socket | None = None
         self._scratch = hub.scratch
         self._head = hub.scratch[:4]
+        self._control = hub.scratch[4:20]
         self.inbox = hub.scratch[HEAD:]
         """Where a channel's bytes are received, to be sent by `data`."""
         self._shapes = _shapes_of(hub)
@@ -201,6 +205,24 @@ class PacketWriter:
         self._seal(bytes(scratch[offset : offset + 4]), scratch[offset + 4 : end + padding])
         if self._end - self._start >= FLUSH_AT and not self.blocked:
             self._send()
+
+    def control(self, kind: int, channel: int) -> None:
+        """Send one of the short messages about a channel, of which there are two for each."""
+        gcm = self._gcm
+        if gcm is None:
+            self.message(_pack_control(kind, channel))
+            return
+        start = self._room(36)
+        assert self._out is not None
+        _put_control(self._scratch, 0, 16, 10, kind, channel)
+        counter = gcm.counter
+        nonce = pack_nonce(gcm.fixed, counter)
+        gcm.encrypt_into(nonce, self._control, self._head, self._out[start + 4 : start + 36])
+        gcm.counter = (counter + 1) & COUNTER_MASK
+        _put_length(self._out, start, 16)
+        self._end = start + 36
+        self.seq = (self.seq + 1) & 0xFFFFFFFF
+        self.sealed += 16
 
     def message(self, payload: bytes) -> None:
         """Send a message of any type; `payload` begins with the type."""

@@ -87,7 +87,7 @@ class SocketChannel(LeanChannel):
     def opened(self) -> None:
         """As `LeanChannel.opened`."""
         assert self.connection is not None
-        self.connection.answered(self)
+        self.connection.unanswered.discard(self)
         owner, self._owner = self._owner, None
         if owner is None:  # abandoned meanwhile
             self.abandon()
@@ -97,7 +97,7 @@ class SocketChannel(LeanChannel):
     def process_open_failure(self, code: int, reason: str, lang: str) -> None:
         """As `LeanChannel.process_open_failure`."""
         if self.connection is not None:
-            self.connection.answered(self)
+            self.connection.unanswered.discard(self)
         super().process_open_failure(code, reason, lang)
 
     def refused(self, reason: Refusal) -> None:
@@ -106,8 +106,8 @@ class SocketChannel(LeanChannel):
         if owner is not None:
             owner.not_spliced(reason)
 
-    def give_up(self) -> None:
-        """The peer never answered."""
+    def too_late(self) -> None:
+        """The peer never answered, as `Late.too_late`."""
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.not_spliced(Refusal.TIMED_OUT)
@@ -306,7 +306,8 @@ class SocketChannel(LeanChannel):
     def peer_ended(self) -> None:
         """As `LeanChannel.peer_ended`."""
         if self._sock is not None and self._unsent is None:
-            self._shut()
+            if not self.sent_eof:  # else the socket is closed at once, which says the same
+                self._shut()
             self._finish()
 
     def _shut(self) -> None:

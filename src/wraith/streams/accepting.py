@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Callable
 
 from wraith.streams.hub import READ, running_hub
@@ -22,6 +23,9 @@ AT_ONCE = 64
 PAUSE = 1.0
 """Seconds without accepting after the system had no descriptor for us."""
 
+_INHERITS_NODELAY = sys.platform == "linux"
+"""Linux gives an accepted socket the options of its listener (tcp(7)): a call saved for each."""
+
 Factory = Callable[[], asyncio.Protocol]
 
 
@@ -33,6 +37,8 @@ class SocketAcceptor:
         self._factory = factory
         self._hub = running_hub()
         self._pause: asyncio.TimerHandle | None = None
+        if _INHERITS_NODELAY and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch()
 
     def __repr__(self) -> str:
@@ -57,7 +63,7 @@ class SocketAcceptor:
     def _begin(self, sock: socket.socket) -> None:
         try:
             sock.setblocking(False)
-            if sock.family != getattr(socket, "AF_UNIX", None):
+            if not _INHERITS_NODELAY and sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             SocketStream(sock, self._factory())
         except OSError:

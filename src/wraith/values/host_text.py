@@ -17,6 +17,7 @@ MAX_HOST_BYTES = 255
 MAX_PORT = 65535
 
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 # None of these occurs in a host name. Letting them through would blur the line to Unix paths (/),
@@ -63,6 +64,8 @@ def checked_host(text: str) -> str:
     Whether such a host exists is for others to find out: names are passed on unresolved. Raises
     `TextError` for what no resolver should ever be asked.
     """
+    if _PLAIN_HOST.fullmatch(text):
+        return text  # what nearly every host looks like; the rest is about the others
     if not text:
         raise TextError("the host is empty")
     if has_control_characters(text) or any(unicodedata.category(c) in _SPACES for c in text):

@@ -65,6 +65,9 @@ class Reply(IntEnum):
     ADDRESS_TYPE_NOT_SUPPORTED = 0x08
 
 
+_UNKNOWN_ADDRESS = bytes([AddressType.IPV4]) + bytes(6)
+
+
 class MessageError(ValueError):
     """A message that cannot be accepted; `reply` is the code to answer with, if there is one."""
 
@@ -155,8 +158,9 @@ def decode_request(cursor: Cursor) -> Request:
 
 def encode_reply(code: Reply, bound: HostPort | None = None) -> bytes:
     """Return a reply; an unknown `bound` is `0.0.0.0:0`, as other servers have it."""
-    host, port = (bound.host, bound.port) if bound else ("", 0)
-    return bytes([VERSION, code, 0]) + encode_address(host or "0.0.0.0", port)  # noqa: S104
+    if bound is None:
+        return bytes([VERSION, code, 0]) + _UNKNOWN_ADDRESS
+    return bytes([VERSION, code, 0]) + encode_address(bound.host or "0.0.0.0", bound.port)  # noqa: S104
 
 
 def decode_reply(cursor: Cursor) -> tuple[int, HostPort]:
@@ -197,7 +201,7 @@ def _encode_name(name: bytes) -> bytes:
 def _decode_host(cursor: Cursor, errors: str = "strict") -> str:
     match cursor.byte():
         case AddressType.IPV4:
-            return str(ipaddress.IPv4Address(cursor.take(4)))
+            return "{}.{}.{}.{}".format(*cursor.take(4))
         case AddressType.IPV6:
             return str(ipaddress.IPv6Address(cursor.take(16)))
         case AddressType.DOMAIN_NAME:
