@@ -50,6 +50,7 @@ FIGURES: tuple[Figure, ...] = (
     _less("ping1-p99", "ping-pong, 1 at a time, p99", "µs", 1.0),
     _less("ping32-p99", "ping-pong, 32 at a time, p99", "µs", 1.0),
     _less("idle", "memory per idle channel, both sides", "KiB", 0.1),
+    _bounded("sessions", "server memory per SSH session, with one channel", "KiB"),
     _bounded("stall", "memory under stalled readers, a side", "MB", 32.0),
     _bounded("stall-p99", "ping-pong beside stalled readers, p99", "µs"),
 )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.native import CouldNot, Loadgen, WrongBytes, end
 from bench.peers import Peer
@@ -26,10 +28,11 @@ class Sizes:
     link: int = 128_000_000  # bytes over the long link
     stalled: int = 300_000_000  # bytes of each unread stream
     channels: int = 3000
+    sessions: int = 500
     ms: int = 2000  # of a measure with a fixed time
 
 
-QUICK_SIZES = Sizes(bulk=250_000_000, link=24_000_000, channels=1000, ms=500)
+QUICK_SIZES = Sizes(bulk=250_000_000, link=24_000_000, channels=1000, sessions=100, ms=500)
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,33 @@ def long_link(bench: Bench, peer: Peer) -> dict[str, float]:
     return {"link": result["bytes_per_second"] / 1e6}
 
 
+def sessions(bench: Bench, peer: Peer) -> dict[str, float]:
+    assert isinstance(peer, Tunnel)
+    port = peer.prepare()
+    before = resident_bytes(peer.server.pids())
+    count = bench.sizes.sessions
+    words = [port, peer.directory / "identity", peer.host_key_fingerprint()]
+    argv = [sys.executable, "-m", "bench.sessions", *words, bench.origin["echo"], count]
+    with Path(peer.directory / "sessions.log").open("wb") as log:
+        clients = subprocess.Popen(
+            [str(word) for word in argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        assert clients.stdout is not None
+        if not clients.stdout.readline():
+            raise CouldNot(f"fewer than {count} sessions could be opened")
+        time.sleep(0.3)
+        grown = resident_bytes(peer.server.pids()) - before
+    finally:
+        end(clients)
+    return {"sessions": grown / count / 1024}
+
+
 def start(bench: Bench, peer: Peer) -> dict[str, float]:
     assert isinstance(peer, Tunnel)
     port = peer.prepare()
@@ -171,6 +201,9 @@ MEASURES: tuple[Measure, ...] = (
     Measure("ping32", "64-byte ping-pong, 32 at a time", ping_many),
     Measure("idle", "memory of idle channels", idle, fresh=True, tunnels_only=True),
     Measure("stall", "four unread streams beside a live one", stall, fresh=True, tunnels_only=True),
+    Measure(
+        "sessions", "many clients of one server", sessions, starts_peer=True, tunnels_only=True
+    ),
     Measure("link", "bulk down, 100 ms round trip", long_link, over_long_link=True),
     Measure("start", "client start to first byte", start, starts_peer=True, tunnels_only=True),
 )

@@ -93,9 +93,9 @@ def wait_for_port(port: int, *groups: Processes) -> None:
     raise CouldNot(f"nothing listens on 127.0.0.1:{port} after {START_TIMEOUT:.0f} s")
 
 
-def read_line(descriptor: int, group: Processes) -> str:
+def read_line(descriptor: int, group: Processes, patience: float = START_TIMEOUT) -> str:
     """Read one line from a pipe. Raises `CouldNot` as `wait_for_port` does."""
-    limit = time.monotonic() + START_TIMEOUT
+    limit = time.monotonic() + patience
     line = b""
     while time.monotonic() < limit and not line.endswith(b"\n"):
         group.check_alive()

@@ -11,7 +11,7 @@ enum { STALLED = 4 };
 
 static struct role role;
 static struct latencies log;
-static long long done_count, opened_count, wanted, started;
+static long long done_count, opened_count, wanted, started, enough;
 static int finished;
 static double deadline;
 
@@ -49,6 +49,13 @@ static void report_latencies(double seconds)
            latencies_at(&log, 0.99));
 }
 
+/* conn and ping last `ms`, or until `count` are done. */
+static double until(double start)
+{
+    enough = option("count", 0);
+    return enough ? 0 : start + (double)option("ms", 3000) / 1e3;
+}
+
 /* conn: connect, one echo, close, and again, `at_once` of them. */
 
 static void connection_heard(struct conn *conn)
@@ -58,7 +65,8 @@ static void connection_heard(struct conn *conn)
     double moment = now();
     latencies_add(&log, moment - conn->since);
     client_close(conn);
-    done_count++;
+    if ((finished = ++done_count >= enough && enough))
+        return;
     conn->since = moment;
     client_start(conn, &role);
 }
@@ -69,7 +77,7 @@ int run_connections(void)
     struct conn *conns = new_conns(at_once);
     role = (struct role){say, connection_heard, NULL, role.port, 1};
     double start = now();
-    deadline = start + (double)option("ms", 3000) / 1e3;
+    deadline = until(start);
     for (long long i = 0; i < at_once; i++) {
         conns[i].since = now();
         client_start(&conns[i], &role);
@@ -100,15 +108,15 @@ static void ping_heard(struct conn *conn)
     if (!heard(conn))
         return;
     latencies_add(&log, now() - conn->since);
-    done_count++;
-    ping_say(conn);
+    if (!(finished = ++done_count >= enough && enough))
+        ping_say(conn);
 }
 
 static void ping_through(struct conn *conns, long long count)
 {
     double start = now();
     finished = 0;
-    deadline = start + (double)option("ms", 3000) / 1e3;
+    deadline = until(start);
     for (long long i = 0; i < count; i++)
         ping_say(&conns[i]);
     client_run(&role, &finished, deadline);

@@ -101,6 +101,10 @@ class Tunnel(Peer):
         """Start the server; return the port it accepts on."""
         raise NotImplementedError
 
+    def host_key_fingerprint(self) -> str:
+        """The server's host key as `SHA256:…`."""
+        raise NotImplementedError
+
     def launch_client(self, port: int) -> None:
         """Start the client towards `port` and set `socks_port`; do not wait for it."""
         raise NotImplementedError

@@ -22,6 +22,8 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel ERROR
+MaxStartups 1000
+PerSourceMaxStartups none
 """
 
 
@@ -30,6 +32,12 @@ def make_key(path: Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(path)], check=True
     )
+
+
+def fingerprint_of(public: Path) -> str:
+    """`SHA256:…` of a public key."""
+    said = subprocess.run(["ssh-keygen", "-l", "-f", str(public)], capture_output=True, check=True)
+    return said.stdout.decode().split()[1]
 
 
 def sshd_program() -> str | None:
@@ -89,6 +97,9 @@ class _OpenSSH(Tunnel):
         port, argv = start_sshd(self.directory, self.server)
         self.note_command(argv)
         return port
+
+    def host_key_fingerprint(self) -> str:
+        return fingerprint_of(self.directory / "host_key.pub")
 
     def launch_client(self, port: int) -> None:
         self.socks_port = free_port()

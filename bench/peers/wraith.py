@@ -11,7 +11,7 @@ from typing import Any
 from bench.native import CouldNot
 from bench.peers.base import Tunnel, program
 from bench.peers.openssh import make_key
-from bench.processes import Processes, free_port, read_line
+from bench.processes import START_TIMEOUT, Processes, free_port, read_line
 
 _CHANNELS = 8192  # the default limit is lower than the number of idle channels measured
 
@@ -33,6 +33,7 @@ class Wraith(Tunnel):
     scheme = "tcp"
     serve_options: tuple[str, ...] = ()
     connect_options: tuple[str, ...] = ()
+    patience = START_TIMEOUT
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,13 +56,16 @@ class Wraith(Tunnel):
             *("--log-level", "warning"),
             *self.serve_options,
         ]
-        ready = self._spawn(self.server, argv)
+        ready = self._spawn(self.server, [*self.wrapped("server"), *argv])
         try:
             report = self._report(ready, self.server)
         finally:
             os.close(ready)
         self._fingerprint = str(report["host_key"])
         return int(str(report["listen"][0]).rpartition(":")[2])
+
+    def host_key_fingerprint(self) -> str:
+        return self._fingerprint
 
     def launch_client(self, port: int) -> None:
         self.socks_port = free_port()
@@ -74,7 +78,11 @@ class Wraith(Tunnel):
             *("--log-level", "warning"),
             *self.connect_options,
         ]
-        self._ready = self._spawn(self.client, argv)
+        self._ready = self._spawn(self.client, [*self.wrapped("client"), *argv])
+
+    def wrapped(self, side: str) -> tuple[str, ...]:
+        """What goes before a side's command line: nothing, unless something is to watch it."""
+        return ()
 
     def wait_client(self) -> None:
         assert self._ready is not None
@@ -103,7 +111,7 @@ class Wraith(Tunnel):
         return ready
 
     def _report(self, ready: int, group: Processes) -> dict[str, Any]:
-        line = read_line(ready, group)
+        line = read_line(ready, group, self.patience)
         report: dict[str, Any] = json.loads(line)
         if report.get("event") != "ready":
             raise CouldNot(f"it reported {line.strip()}")
