@@ -16,6 +16,8 @@ from wraith.values.address import Destination, TcpDestination, UnixDestination
 
 DEFAULT_TIMEOUT = 10.0  # seconds, for resolving and connecting together
 
+MAX_PORT = 65535
+
 Approve = Callable[[TcpDestination, str], bool]
 """Asked with the destination and each address it resolved to, as text without a zone."""
 
@@ -104,6 +106,9 @@ async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, Sock
     literal = _literal(host, port)
     if literal is not None:
         return [literal]
+    if port > MAX_PORT:
+        # The resolver would cut it to 16 bits, and the rules were asked about another port.
+        raise socket.gaierror(socket.EAI_SERVICE, "no such port")
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -114,6 +119,8 @@ async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, Sock
 
 def _literal(host: str, port: int) -> tuple[socket.AddressFamily, SockAddr] | None:
     """An address in its one canonical form needs no resolver, and no thread to call it in."""
+    if port > MAX_PORT:
+        return None
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)

@@ -44,6 +44,7 @@ async def connect_first(
     pending: set[asyncio.Task[socket.socket]] = set()
     failures: list[OSError] = []
     waiting = interleave(addresses)
+    winner: socket.socket | None = None
     try:
         while waiting or pending:
             if waiting:
@@ -56,10 +57,17 @@ async def connect_first(
             )
             winner = _first_success(done, failures)
             if winner is not None:
-                return winner
-        raise failures[0] if failures else OSError("no address to connect to")
+                break
     finally:
-        await _abandon(pending)
+        try:
+            await _abandon(pending)
+        except BaseException:
+            if winner is not None:
+                winner.close()
+            raise
+    if winner is None:
+        raise failures[0] if failures else OSError("no address to connect to")
+    return winner
 
 
 def _first_success(
@@ -91,9 +99,13 @@ async def _connect(family: socket.AddressFamily, address: SockAddr) -> socket.so
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        if family != getattr(socket, "AF_UNIX", None):
+        if family == getattr(socket, "AF_UNIX", None):
+            # It connects at once or not at all. The loop would wait after EAGAIN (the backlog is
+            # full) and take the socket for connected.
+            sock.connect(address)
+        else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(sock, address)
+            await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()
         raise

@@ -21,6 +21,7 @@ _BY_ERRNO = {
     errno.ENFILE: Refusal.RESOURCE_SHORTAGE,
     errno.ENOBUFS: Refusal.RESOURCE_SHORTAGE,
     errno.ENOMEM: Refusal.RESOURCE_SHORTAGE,
+    errno.EAGAIN: Refusal.RESOURCE_SHORTAGE,  # a backlog that is full, or no local port left
     # A Unix socket that is not there, or that nobody listens on.
     errno.ENOENT: Refusal.REFUSED,
     errno.ENOTSOCK: Refusal.REFUSED,

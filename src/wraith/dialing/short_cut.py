@@ -16,7 +16,8 @@ from wraith.dialing.reasons import refusal_for
 from wraith.errors import ChannelRefused, Refusal
 from wraith.streams.hub import WRITE, running_hub
 
-_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
+"""Not EAGAIN: from a Unix socket it says that the backlog is full, and nothing is under way."""
 
 
 class SocketAttempt:
