@@ -68,6 +68,10 @@ class SocketAcceptor:
             SocketStream(sock, self._factory())
         except OSError:
             sock.close()  # gone while it was greeted
+        except Exception as error:  # the end of this connection, and of no other
+            sock.close()
+            context = {"message": "a connection could not be greeted", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _out_of_resources(self, error: OSError) -> None:
         reason = error.strerror or "no resources"

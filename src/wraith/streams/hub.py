@@ -98,6 +98,9 @@ class InlineSelector(selectors.BaseSelector):
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._hot: dict[int, Callback] = {}
+        self._fresh: set[int] = set()
+        """Descriptors added since the last poll: what it reported may be about their numbers'
+        former owners. Nothing is lost by waiting, since epoll reports what stays ready."""
         self.dirty: list[Flushable] = []
         self.scratch = memoryview(bytearray(SCRATCH_SIZE))
         self.spare: list[memoryview] = []
@@ -110,6 +113,7 @@ class InlineSelector(selectors.BaseSelector):
         """As `Hub.add`."""
         self._epoll.register(fd, events)
         self._hot[fd] = callback
+        self._fresh.add(fd)
 
     def expect(self, fd: int, events: int) -> None:
         """As `Hub.expect`."""
@@ -129,7 +133,10 @@ class InlineSelector(selectors.BaseSelector):
         """Flush whoever wants it."""
         dirty = self.dirty
         while dirty:
-            dirty.pop().flush()
+            try:
+                dirty.pop().flush()
+            except Exception as error:
+                self.on_fault(error)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serve hot descriptors until asyncio has something to do, at most `timeout` seconds."""
@@ -137,14 +144,17 @@ class InlineSelector(selectors.BaseSelector):
         wait = -1.0 if timeout is None else max(0.0, timeout)
         self.asyncio_has_work = False
         ready: list[tuple[selectors.SelectorKey, int]] = []
-        poll, hot, keys = self._epoll.poll, self._hot, self._keys
+        poll, hot, keys, fresh = self._epoll.poll, self._hot, self._keys, self._fresh
         while True:
             if self.dirty:
                 self.flush()
+            fresh.clear()
             events = poll(wait, 512)
             for fd, mask in events:
                 callback = hot.get(fd)
                 if callback is not None:
+                    if fd in fresh:
+                        continue
                     try:
                         callback(mask)
                     except Exception as error:
@@ -222,6 +232,11 @@ def _selector_events(mask: int) -> int:
     return readable | (selectors.EVENT_WRITE if mask & ~READ else 0)
 
 
+def _report(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+    context = {"message": "a hot descriptor's callback failed", "exception": error}
+    loop.call_exception_handler(context)
+
+
 class InlineLoop(asyncio.SelectorEventLoop):
     """asyncio's own loop on an `InlineSelector`; Linux only, since it needs epoll."""
 
@@ -231,8 +246,7 @@ class InlineLoop(asyncio.SelectorEventLoop):
         self.hub.on_fault = self._fault
 
     def _fault(self, error: BaseException) -> None:
-        context = {"message": "a hot descriptor's callback failed", "exception": error}
-        self.call_exception_handler(context)
+        _report(self, error)
 
     def call_soon(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
@@ -257,10 +271,11 @@ class LoopHub:
     """A hub on top of any loop that has `add_reader`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        # The table of hubs holds a loop weakly, so its hub must, too.
+        self._loop: asyncio.AbstractEventLoop = weakref.proxy(loop)
         self._hot: dict[int, Callback] = {}
         self._events: dict[int, int] = {}
-        self.dirty: list[Flushable] = _FlushSoon(loop)
+        self.dirty: list[Flushable] = _FlushSoon(self._loop)
         self.scratch = memoryview(bytearray(SCRATCH_SIZE))
         self.spare: list[memoryview] = []
 
@@ -286,8 +301,13 @@ class LoopHub:
 
     def _ready(self, fd: int, events: int) -> None:
         callback = self._hot.get(fd)
-        if callback is not None:
+        if callback is None:
+            return
+        try:
             callback(events)
+        except Exception as error:
+            self.remove(fd)
+            _report(self._loop, error)
 
     def redirect(self, fd: int, callback: Callback) -> None:
         """As `Hub.redirect`."""
@@ -317,7 +337,10 @@ class _FlushSoon(list[Flushable]):
     def _flush(self) -> None:
         self._scheduled = False
         while self:
-            self.pop().flush()
+            try:
+                self.pop().flush()
+            except Exception as error:
+                _report(self._loop, error)
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()

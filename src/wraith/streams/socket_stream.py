@@ -31,6 +31,7 @@ class SocketStream(asyncio.Transport):
         "_hub",
         "_low",
         "_protocol",
+        "_read_eof",
         "_sock",
         "_unsent",
         "_wrote_eof",
@@ -44,10 +45,14 @@ class SocketStream(asyncio.Transport):
         self._protocol = protocol
         self._events = READ
         self._unsent = bytearray()
-        self._full = self._closing = self._broken = self._wrote_eof = False
+        self._full = self._closing = self._broken = self._wrote_eof = self._read_eof = False
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._hub.add(self._fd, self._ready, READ)
-        protocol.connection_made(self)
+        try:
+            protocol.connection_made(self)
+        except BaseException:
+            self._hub.remove(self._fd)  # before its number is somebody else's
+            raise
 
     def __repr__(self) -> str:
         state = "closed" if self._sock is None else "closing" if self._closing else "open"
@@ -96,6 +101,7 @@ class SocketStream(asyncio.Transport):
             self._fault(error)
 
     def _end_of_file(self) -> None:
+        self._read_eof = True
         self._expect(self._events & ~READ)
         if not self._protocol.eof_received():
             self.close()
@@ -134,8 +140,8 @@ class SocketStream(asyncio.Transport):
             self._expect(self._events & ~READ)
 
     def resume_reading(self) -> None:
-        """Deliver again."""
-        if self._sock is not None and not self._closing:
+        """Deliver again; after the end-of-file there is nothing more to deliver."""
+        if self._sock is not None and not self._closing and not self._read_eof:
             self._expect(self._events | READ)
 
     # Writing
@@ -161,7 +167,10 @@ class SocketStream(asyncio.Transport):
         self._unsent += data
         if len(self._unsent) > self._high and not self._full:
             self._full = True
-            self._protocol.pause_writing()
+            try:
+                self._protocol.pause_writing()
+            except Exception as error:
+                self._fault(error)
 
     def _drain(self) -> None:
         assert self._sock is not None
@@ -175,7 +184,10 @@ class SocketStream(asyncio.Transport):
         del self._unsent[:sent]
         if self._full and len(self._unsent) <= self._low:
             self._full = False
-            self._protocol.resume_writing()
+            try:
+                self._protocol.resume_writing()
+            except Exception as error:
+                self._fault(error)
         if not self._unsent:
             self._drained()
 
