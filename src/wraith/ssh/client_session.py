@@ -229,7 +229,7 @@ class ClientSession:
     @property
     def channel_count(self) -> int:
         """Channels open or opening."""
-        return len(self._connection.streams)
+        return self._connection.channel_count
 
     @property
     def server_version(self) -> str:
@@ -289,6 +289,9 @@ class ClientSession:
         except (asyncssh.Error, OSError):
             connection.streams.discard(stream)
             raise SessionLost("the session ended while a channel was opening") from None
+        except BaseException:
+            connection.streams.discard(stream)
+            raise
         return stream
 
     def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:

@@ -101,6 +101,11 @@ class ConnectionMixin(_LibraryConnection):
 
     # Channels and their windows
 
+    @property
+    def channel_count(self) -> int:
+        """Channels open, opening or about to be gone, whatever their bytes lead to."""
+        return len(self._channels)
+
     def check_room(self) -> None:
         """Refuse a channel that would be one too many."""
         if len(self._channels) >= self._max_channels:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
+from asyncssh.packet import PacketDecodeError
 
 from wraith.dialing.base import Attempt, Outcome
 from wraith.errors import Refusal
@@ -26,7 +27,7 @@ from wraith.ssh.connection import OPEN_TIMEOUT, ConnectionMixin
 from wraith.ssh.lean_channel import OPEN as CHANNEL_OPEN
 from wraith.ssh.lean_channel import OPEN_CONFIRMATION, OPEN_FAILURE
 from wraith.ssh.packet_reader import BrokenPacket, PacketReader, packet_of
-from wraith.ssh.packet_writer import DONT_WAIT, MAX_PACKET, PacketWriter
+from wraith.ssh.packet_writer import BACKLOG_LIMIT, DONT_WAIT, MAX_PACKET, PacketWriter
 from wraith.ssh.socket_channel import SocketChannel
 from wraith.ssh.stream_channel import StreamChannel
 from wraith.streams.deadlines import Deadlines
@@ -41,6 +42,15 @@ STOCK_MAX_PACKET = 32 * 1024
 
 INBOX_LIMIT = 1024 * 1024
 """Bytes that may wait while the library is busy with a handshake message."""
+
+MOST_DEFERRED = 64 * 1024
+"""Messages that may wait for a key exchange to end; a peer that never ends one is dropped."""
+
+MOST_REQUESTS = 1024
+"""Global requests that may wait for the answer to the first of them."""
+
+BUSY, CHOKED = 1, 2
+"""Why the peer is not read from: the library works on a message; the peer takes no answers."""
 
 if TYPE_CHECKING:
     _Base = ConnectionMixin
@@ -63,7 +73,7 @@ class FastConnection(_Base):
         self._sock: socket.socket | None = None
         self._fd = -1
         self._events = 0
-        self._stalled = False
+        self._stalled = 0
         self.unanswered: Deadlines[SocketChannel] = Deadlines(OPEN_TIMEOUT)
         """Channels that the peer has neither opened nor refused yet."""
 
@@ -100,6 +110,8 @@ class FastConnection(_Base):
         """Send what the writer has collected, where there is no bare socket."""
         if self._transport is not None:
             self._transport.write(data)
+            if self._transport.get_write_buffer_size() > BACKLOG_LIMIT:
+                self.choke()
 
     def stream_lost(self, error: OSError | None) -> None:
         """The socket has ended or broken."""
@@ -129,6 +141,7 @@ class FastConnection(_Base):
     def resume_writing(self) -> None:
         """The stream below has room."""
         self.writer.stream_full = False
+        self.unchoke()
         self.writer.resume()
         super().resume_writing()
 
@@ -167,7 +180,7 @@ class FastConnection(_Base):
 
     def _heard(self) -> None:
         if self._liveness is not None:
-            self._liveness.heard(time.monotonic())
+            self._liveness.heard(self._loop.time())
 
     def _pump(self) -> None:
         """Work off what has been received, packet by packet, on whichever path each takes."""
@@ -179,7 +192,9 @@ class FastConnection(_Base):
                         return
                     self._feed(packet)
                 elif self._busy():
-                    self._stall()
+                    # A stranger cannot fill our memory; in a handshake little is worth a wait.
+                    if self._auth_complete or len(self.reader) >= INBOX_LIMIT:
+                        self._stall(BUSY)
                     return
                 else:
                     self._feed(self.reader.take(self._to_boundary()))
@@ -232,6 +247,8 @@ class FastConnection(_Base):
         while self._inpbuf and self._recv_handler():
             pass
         self.reader.seq = self._recv_seq
+        if len(self._global_request_queue) > MOST_REQUESTS:
+            raise asyncssh.ProtocolError("Too many global requests at once")
 
     def _recv_data(self) -> None:
         """The library goes on after it was busy: through our pump."""
@@ -250,42 +267,55 @@ class FastConnection(_Base):
         super()._finish_recv_packet(pkttype, seq, _task, is_async)
         self.reader.seq = self._recv_seq
         if is_async and self._transport is not None:
-            self._go_on()
+            self._go_on(BUSY)
+            if len(self.reader):
+                self._loop.call_soon(self._pump)
 
-    def _stall(self) -> None:
-        """Read no more while the library is busy, so that a stranger cannot fill our memory."""
-        if not self._auth_complete and len(self.reader) < INBOX_LIMIT:
+    def choke(self) -> None:
+        """The peer does not read what we answer: read nothing from it until it does."""
+        self._stall(CHOKED)
+
+    def unchoke(self) -> None:
+        """The peer reads again."""
+        self._go_on(CHOKED)
+
+    def _stall(self, why: int) -> None:
+        """Read no more for this reason."""
+        was, self._stalled = self._stalled, self._stalled | why
+        if was:
             return
-        self._stalled = True
         if self._sock is not None:
             self._set_events(self._events & ~READ)
         elif self._transport is not None:
             self._transport.pause_reading()
 
-    def _go_on(self) -> None:
-        if self._stalled:
-            self._stalled = False
-            if self._sock is not None:
-                self._set_events(self._events | READ)
-            elif self._transport is not None:
-                self._transport.resume_reading()
-        if len(self.reader):
-            self._loop.call_soon(self._pump)
+    def _go_on(self, why: int) -> None:
+        """This reason is gone; read on if no other is left."""
+        was, self._stalled = self._stalled, self._stalled & ~why
+        if not was or self._stalled:
+            return
+        if self._sock is not None:
+            self._set_events(self._events | READ)
+        elif self._transport is not None:
+            self._transport.resume_reading()
 
     def channel_message(self, kind: int, seq: int, message: bytes) -> bool:
         """Handle an opened message about a channel; False when that ended the connection."""
-        packet = packet_of(message)
-        if kind == CHANNEL_OPEN:
-            self._process_channel_open(kind, seq, packet)
-        elif kind == OPEN_CONFIRMATION:
-            self._process_channel_open_confirmation(kind, seq, packet)
-        elif kind == OPEN_FAILURE:
-            self._process_channel_open_failure(kind, seq, packet)
-        else:
-            channel = self._channels.get(packet.get_uint32())
-            if channel is None:
-                raise asyncssh.ProtocolError("Invalid channel number")
-            channel.process_packet(kind, seq, packet)
+        try:
+            packet = packet_of(message)
+            if kind == CHANNEL_OPEN:
+                self._process_channel_open(kind, seq, packet)
+            elif kind == OPEN_CONFIRMATION:
+                self._process_channel_open_confirmation(kind, seq, packet)
+            elif kind == OPEN_FAILURE:
+                self._process_channel_open_failure(kind, seq, packet)
+            else:
+                channel = self._channels.get(packet.get_uint32())
+                if channel is None:
+                    raise asyncssh.ProtocolError("Invalid channel number")
+                channel.process_packet(kind, seq, packet)
+        except PacketDecodeError as error:
+            raise BrokenPacket(str(error)) from None
         return self._transport is not None
 
     # Bytes out
@@ -309,6 +339,9 @@ class FastConnection(_Base):
         self._send_seq = writer.seq
         super().send_packet(pkttype, *args, handler=handler)
         writer.seq = self._send_seq
+        if len(self._deferred_packets) > MOST_DEFERRED:
+            self._deferred_packets.clear()
+            self._fail(asyncssh.ProtocolError("The key exchange does not end"))
 
     def _adopt_send_cipher(self) -> None:
         current: object = self._send_encryption

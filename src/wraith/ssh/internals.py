@@ -47,6 +47,8 @@ SERVER_METHODS = (
 CONNECTION_STATE = (
     "_auth_complete",
     "_auth_final",
+    "_deferred_packets",
+    "_global_request_queue",
     "_inpbuf",
     "_kex_complete",
     "_kexinit_sent",

@@ -17,6 +17,7 @@ from asyncssh.packet import SSHPacket
 
 from wraith.errors import Refusal
 from wraith.protocol.ssh_reason import decode_refusal
+from wraith.ssh.packet_writer import MAX_PACKET
 
 if TYPE_CHECKING:
     from wraith.ssh.fast_connection import FastConnection
@@ -27,6 +28,9 @@ WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE = 93, 94, 95, 96, 97
 REQUEST, SUCCESS, FAILURE = 98, 99, 100
 
 MAX_WINDOW = 0xFFFFFFFF
+
+MOST_PACKETS_A_READ = 64
+"""A peer that takes only tiny packets must not have us make thousands of them in one go."""
 
 _pack_adjust = struct.Struct(">BII").pack
 _pack_confirmation = struct.Struct(">BIIII").pack
@@ -43,6 +47,7 @@ class LeanChannel:
         "number",
         "peer",
         "pending",
+        "read_max",
         "received_close",
         "received_eof",
         "send_max",
@@ -58,14 +63,15 @@ class LeanChannel:
     def __init__(self, connection: FastConnection) -> None:
         self.connection: FastConnection | None = connection
         self.writer: PacketWriter = connection.writer
-        self.window_size = self.window = connection.windows.grant()
+        self.window_size = connection.windows.grant()
+        self.window = 0  # nothing may come before the channel is open
         try:
             self.number = connection.add_channel(self)
         except BaseException:
             connection.windows.release(self.window_size)
             raise
         self.peer = -1
-        self.send_window = self.send_max = 0
+        self.send_window = self.send_max = self.read_max = 0
         self.unacked = 0
         self._consumed_since = 0.0
         self.pending: list[memoryview] | None = None
@@ -112,7 +118,7 @@ class LeanChannel:
     def send_open(self, kind: bytes, *arguments: bytes) -> None:
         """Ask the peer to open the channel (RFC 4254 section 5.1)."""
         assert self.connection is not None
-        numbers = _pack_open(self.number, self.window, self.connection.receive_max)
+        numbers = _pack_open(self.number, self.window_size, self.connection.receive_max)
         message = b"".join((bytes((OPEN,)), ssh_string(kind), numbers, *arguments))
         self._send(message)
 
@@ -122,11 +128,13 @@ class LeanChannel:
         self.send_window = window
         assert self.connection is not None
         self.send_max = min(max_packet, self.connection.send_max)
+        self.read_max = min(MAX_PACKET, MOST_PACKETS_A_READ * self.send_max)
 
     def confirm(self) -> None:
         """Tell the peer that the channel is open."""
         assert self.connection is not None
         self.is_open = True
+        self.window = self.window_size
         receive_max = self.connection.receive_max
         self._send(
             _pack_confirmation(OPEN_CONFIRMATION, self.peer, self.number, self.window, receive_max)
@@ -230,6 +238,7 @@ class LeanChannel:
             raise ProtocolError("Channel not being opened")
         self.note_peer(peer, window, max_packet)
         self.is_open = True
+        self.window = self.window_size
         self.opened()
 
     def process_open_failure(self, code: int, reason: str, lang: str) -> None:
@@ -238,6 +247,9 @@ class LeanChannel:
             raise ProtocolError("Channel not being opened")
         self.leave()
         self.refused(decode_refusal(code, reason))
+
+    def close(self) -> None:
+        """The session is about to say goodbye: what is still open is cut short by that."""
 
     def process_connection_close(self, _error: Exception | None) -> None:
         """The session is over."""
@@ -265,17 +277,26 @@ class LeanChannel:
             return False
         return True
 
+    def _check_open(self) -> None:
+        """A message about a channel is in order only between its confirmation and its end."""
+        if not self.is_open or self.received_close:
+            raise ProtocolError("Channel not open")
+
     def widen(self, count: int) -> None:
         """The peer takes so many bytes more."""
+        self._check_open()
         was_empty = self.send_window <= 0
         self.send_window = min(self.send_window + count, MAX_WINDOW)
-        if was_empty and self.writer.ready:
-            self.resume()
+        if was_empty:
+            if self.writer.ready:
+                self.resume()
+            else:
+                self.writer.waiting[self] = None
 
     def _receive(self, data: bytes) -> None:
         """Data by the ordinary path."""
         if len(data) > self.window or self.received_eof:
-            raise ProtocolError("Window exceeded")
+            raise ProtocolError("Channel data out of bounds")
         self.window -= len(data)
         if self.pending is None:
             self.pending = []
@@ -284,13 +305,14 @@ class LeanChannel:
 
     def _discard(self, count: int) -> None:
         """Extended data, which no forwarded connection has: only its room is given back."""
-        if count > self.window:
-            raise ProtocolError("Window exceeded")
+        if count > self.window or self.received_eof:
+            raise ProtocolError("Channel data out of bounds")
         self.window -= count
         self.consumed(count)
 
     def end_received(self) -> None:
         """The peer has said all."""
+        self._check_open()
         if self.received_eof:
             return
         self.deliver_pending()
@@ -299,6 +321,7 @@ class LeanChannel:
 
     def close_received(self) -> None:
         """The peer has closed its side."""
+        self._check_open()
         self.deliver_pending()
         self.received_close = True
         self.peer_closed()

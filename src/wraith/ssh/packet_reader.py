@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 
 from wraith.ssh.cipher import COUNTER_MASK, TAG, GcmCipher, PacketCipher, pack_nonce
 from wraith.ssh.lean_channel import LeanChannel
+from wraith.ssh.packet_writer import COUNT_AT
 from wraith.streams.hub import BUFFER_SIZE, Hub, borrow, give_back
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 SMALLEST_PACKET = 4 + 8 + TAG  # a NEWKEYS under ChaCha20 has one block of 8 bytes
 
-IGNORE, DEBUG = 2, 4
+IGNORE = 2
 CHANNEL_OPEN, OPEN_CONFIRMATION, OPEN_FAILURE = 90, 91, 92
 WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE = 93, 94, 95, 96, 97
 LAST_CHANNEL_MESSAGE = 100
@@ -133,7 +134,6 @@ class PacketReader:
         try:
             left = self._work(self._buffer, plain)
             self._start += len(left or b"")
-            return left
         finally:
             touched = self.touched
             if touched:
@@ -143,6 +143,9 @@ class PacketReader:
             give_back(self._hub, plain)
             if self._start >= self._end:
                 self._settle()
+        if self.opened >= COUNT_AT:
+            self._connection.count_traffic()
+        return left
 
     def _work(self, buffer: memoryview, plain: memoryview) -> bytes | None:
         # One long loop, flat on purpose: each call here would be paid for by every message.

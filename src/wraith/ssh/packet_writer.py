@@ -28,6 +28,13 @@ MAX_PACKET = 256 * 1024
 FLUSH_AT = 128 * 1024
 """Send before the turn ends once this much is waiting: more would only cost cache."""
 
+BACKLOG_LIMIT = 4 * 1024 * 1024
+"""A peer that leaves this much unread is not read from either, until it reads again: else whoever
+asks and never listens to the answers would fill our memory with them."""
+
+COUNT_AT = 64 * 1024
+"""Bytes after which the traffic is counted for the next key exchange."""
+
 HEAD = 14
 """Bytes before the data: length (4), padding length, type, channel, data length (4)."""
 
@@ -274,6 +281,8 @@ class PacketWriter:
         if self._end + size <= len(self._out):
             return
         waiting = self._out[self._start : self._end]
+        if len(waiting) > BACKLOG_LIMIT:
+            self._connection.choke()
         larger = memoryview(bytearray(max(2 * len(self._out), len(waiting) + size)))
         larger[: len(waiting)] = waiting
         give_back(self._hub, self._out)
@@ -286,7 +295,7 @@ class PacketWriter:
         self._dirty = False
         if self._out is not None and not self.blocked:
             self._send()
-        if self.sealed >= 65536 and not self.closed:
+        if self.sealed >= COUNT_AT and not self.closed:
             self._connection.count_traffic()
 
     def _send(self) -> None:
@@ -328,8 +337,9 @@ class PacketWriter:
             return
         self.blocked = False
         self._send()
-        if not self.blocked:
+        if not self.blocked and not self.closed:
             self._connection.expect(READ)
+            self._connection.unchoke()
             self.resume()
 
     @property

@@ -17,6 +17,7 @@ from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
 from asyncssh.packet import SSHPacket
 
 from wraith.dialing.base import Attempt, Outcome
+from wraith.dialing.direct import MAX_PORT
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.identity import Grant
 from wraith.policy.keys import CertificateFacts, PublicKey, parse_certificate
@@ -157,16 +158,23 @@ class _Owner(asyncssh.SSHServer):
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
     ) -> Any:
-        return self._connection.route(TcpDestination(dest_host, dest_port))
+        return self._connection.route(_destination(dest_host, dest_port))
 
     def unix_connection_requested(self, dest_path: str) -> Any:
         return self._connection.route(UnixDestination(dest_path))
 
     def server_requested(self, listen_host: str, listen_port: int) -> Any:
-        return self._connection.bind(HostPort(listen_host, listen_port))
+        return listen_port <= MAX_PORT and self._connection.bind(HostPort(listen_host, listen_port))
 
     def unix_server_requested(self, listen_path: str) -> Any:
         return self._connection.bind(UnixPath(listen_path))
+
+
+def _destination(host: str, port: int) -> TcpDestination:
+    """The wire's ports have 32 bits (RFC 4254 section 7.2), and a resolver would cut them to 16."""
+    if port > MAX_PORT:
+        raise asyncssh.ChannelOpenError(*encode_refusal(Refusal.FAILED))
+    return TcpDestination(host, port)
 
 
 def _prohibited() -> asyncssh.ChannelOpenError:
@@ -280,9 +288,10 @@ class _FastServerConnection(FastConnection, _Connection):
         host, port = packet.get_string(), packet.get_uint32()
         packet.get_string(), packet.get_uint32()  # where the client says that it comes from
         packet.check_end()
-        destination = TcpDestination(_text(host), port)
+        destination = _destination(_text(host), port)
         if destination.is_reserved:
-            return self.create_tcp_channel(), self.route(destination)
+            session = self.route(destination)  # first, since it asks whether there is room
+            return self.create_tcp_channel(), session
         return SocketChannel(self), destination
 
     def _process_direct_streamlocal_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
@@ -358,7 +367,7 @@ class ServerSession:
     @property
     def channel_count(self) -> int:
         """Channels open now."""
-        return len(self._connection.streams)
+        return self._connection.channel_count
 
     async def open_forwarded(
         self,
@@ -389,6 +398,9 @@ class ServerSession:
         except (asyncssh.Error, OSError):
             self._connection.streams.discard(stream)
             raise ChannelRefused(Refusal.FAILED) from None
+        except BaseException:
+            self._connection.streams.discard(stream)
+            raise
         return stream
 
     async def answers(self, timeout: float) -> bool:

@@ -15,7 +15,7 @@ from wraith.dialing.base import Attempt, SpliceOwner
 from wraith.errors import Refusal
 from wraith.protocol.ssh_reason import encode_refusal
 from wraith.ssh.lean_channel import LeanChannel
-from wraith.ssh.packet_writer import DONT_WAIT, MAX_PACKET
+from wraith.ssh.packet_writer import DONT_WAIT
 from wraith.streams.hub import READ, WRITE, Hub
 from wraith.streams.relay import LINGER_ZERO
 from wraith.values.address import Destination
@@ -32,6 +32,8 @@ class SocketChannel(LeanChannel):
 
     __slots__ = (
         "_attempt",
+        "_early",
+        "_early_end",
         "_events",
         "_fd",
         "_hub",
@@ -39,7 +41,6 @@ class SocketChannel(LeanChannel):
         "_paused",
         "_sock",
         "_unsent",
-        "_unsent_size",
     )
 
     def __init__(self, connection: FastConnection, owner: SpliceOwner | None = None) -> None:
@@ -50,8 +51,9 @@ class SocketChannel(LeanChannel):
         self._fd = -1
         self._events = 0
         self._paused = False
-        self._unsent: list[bytes] | None = None
-        self._unsent_size = 0
+        self._early: bytearray | None = None
+        self._early_end = False
+        self._unsent: bytearray | None = None
         self._attempt: Attempt | None = None
 
     # Opening, from the peer's side
@@ -126,28 +128,40 @@ class SocketChannel(LeanChannel):
         self._sock = sock
         self._fd = sock.fileno()
         if early:
-            self._send_early(early)
-        if ended:
+            self._early, self._early_end = bytearray(early), ended
+            self._send_early()
+        elif ended:
             self._socket_ended()
-        elif self._sock is not None:
-            self._expect(READ | self._events)
-        if self.pending is not None:
-            self.deliver()
+        else:
+            self._begin_reading()
 
-    def _send_early(self, data: bytes) -> None:
-        """Bytes that are few, and that any window takes; what does not fit cannot be kept."""
-        offset = 0
-        inbox = self.writer.inbox
-        while offset < len(data):
-            size = min(len(data) - offset, self.send_max, self.send_window, MAX_PACKET)
-            if size <= 0 or not self.writer.ready:
-                self._sock_close(reset=True)
-                self._break()
-                return
-            inbox[:size] = data[offset : offset + size]
+    def _begin_reading(self) -> None:
+        try:
+            self._expect(READ | self._events)
+        except OSError:  # the system watches no more descriptors for us
+            self._break()
+
+    def _send_early(self) -> None:
+        """What came from the socket before the channel was open goes before all else."""
+        early, writer = self._early, self.writer
+        assert early is not None
+        while early and writer.ready and self.send_window > 0:
+            size = min(len(early), self.send_max, self.send_window)
+            writer.inbox[:size] = early[:size]
+            del early[:size]
             self.send_window -= size
-            self.writer.data(self.peer, size)
-            offset += size
+            writer.data(self.peer, size)
+        if early:
+            self._paused = True
+            if not writer.ready:
+                writer.waiting[self] = None
+            return
+        self._early = None
+        self._paused = False
+        if self._early_end:
+            self._socket_ended()
+        else:
+            self._begin_reading()
 
     # Socket events
 
@@ -183,7 +197,7 @@ class SocketChannel(LeanChannel):
             self._pause()
             return
         most = self.send_max
-        room = min(window, MAX_PACKET)
+        room = min(window, self.read_max)
         assert self._sock is not None
         try:
             count = self._sock.recv_into(writer.inbox, room, DONT_WAIT)
@@ -216,6 +230,9 @@ class SocketChannel(LeanChannel):
     def resume(self) -> None:
         """As `LeanChannel.resume`."""
         if self._paused and self._sock is not None and self.send_window > 0 and not self.sent_eof:
+            if self._early is not None:
+                self._send_early()
+                return
             self._paused = False
             self._expect(self._events | READ)
 
@@ -230,13 +247,9 @@ class SocketChannel(LeanChannel):
     def deliver(self) -> None:
         """As `LeanChannel.deliver`."""
         pieces, sock = self.pending, self._sock
-        if pieces is None:
-            return
-        if sock is None:
-            # Not joined yet, or no more: the pieces themselves do not outlive this call.
-            self.pending = None if self._gone else [memoryview(bytes(p)) for p in pieces]
-            return
         self.pending = None
+        if pieces is None or sock is None:
+            return
         if self._unsent is not None:
             self._keep(pieces)
             return
@@ -261,16 +274,12 @@ class SocketChannel(LeanChannel):
             self._expect(self._events | WRITE)
         self.consumed(sent)
 
-    @property
-    def _gone(self) -> bool:
-        return self.sent_close or self._fd >= 0
-
     def _keep(self, pieces: list[memoryview]) -> None:
+        # One piece of memory, so that a million tiny pieces cost no more than one large one.
         if self._unsent is None:
-            self._unsent = []
+            self._unsent = bytearray()
         for piece in pieces:
-            self._unsent.append(bytes(piece))
-            self._unsent_size += len(piece)
+            self._unsent += piece
 
     def _drain(self) -> None:
         unsent, sock = self._unsent, self._sock
@@ -278,23 +287,14 @@ class SocketChannel(LeanChannel):
             self._expect(self._events & ~WRITE)
             return
         try:
-            sent = sock.sendmsg(unsent[:MOST_PIECES], (), DONT_WAIT)
+            sent = sock.send(unsent, DONT_WAIT)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._break()
             return
-        self._unsent_size -= sent
-        if self._unsent_size:
-            done = 0
-            left = sent
-            while left >= len(unsent[done]):
-                left -= len(unsent[done])
-                done += 1
-            del unsent[:done]
-            if left:
-                unsent[0] = unsent[0][left:]
-        else:
+        del unsent[:sent]
+        if not unsent:
             self._unsent = None
             self._expect(self._events & ~WRITE)
         self.consumed(sent)
@@ -353,7 +353,7 @@ class SocketChannel(LeanChannel):
 
     def _break(self) -> None:
         """The socket broke, or was not wanted: the peer sees the channel cut short."""
-        self._unsent = None
+        self._unsent = self._early = None
         self._sock_close(reset=True)
         self.send_close()
         if self.received_close:

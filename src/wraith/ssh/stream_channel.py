@@ -46,7 +46,7 @@ class StreamChannel(LeanChannel):
         self._session: ChannelSession | None = None
         self._opening: asyncio.Future[None] | None = None
         self._outgoing = bytearray()
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._paused = self._full = self._ending = self._closing = self._told_end = False
 
@@ -72,7 +72,12 @@ class StreamChannel(LeanChannel):
     async def _open(self, factory: SessionFactory, kind: bytes, *arguments: Any) -> ChannelSession:
         self._opening = asyncio.get_running_loop().create_future()
         self.send_open(kind, *(_encode(argument) for argument in arguments))
-        await self._opening
+        try:
+            await self._opening
+        except asyncio.CancelledError:
+            if self.is_open:  # it opened before we could be told to stop
+                self.abort()
+            raise
         if self.connection is None:
             raise asyncssh.ChannelOpenError(*encode_refusal(Refusal.FAILED))
         session = self._session = factory()
@@ -217,15 +222,16 @@ class StreamChannel(LeanChannel):
             return
         data = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
         if self._paused or self._kept or self._session is None:
-            self._kept.append(data)
-        else:
+            self._kept += data
+        elif data:
             self.consumed(len(data))
             self._session.data_received(data, None)
 
     def deliver_kept(self) -> None:
         """Deliver what was kept while nobody read; then the end, if it has come."""
         while self._kept and not self._paused and self._session is not None:
-            data = self._kept.pop(0)
+            data = bytes(self._kept[:HIGH_WATER])
+            del self._kept[:HIGH_WATER]
             self.consumed(len(data))
             self._session.data_received(data, None)
         if self._kept or self._paused or self._session is None:
