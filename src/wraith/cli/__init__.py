@@ -5,18 +5,40 @@ The commands import what they run when they run, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import rich_click as click
 
-from wraith._version import __version__
+from wraith.cli import report
 from wraith.cli.connect import connect
 from wraith.cli.demo import demo
 from wraith.cli.keygen import keygen
+from wraith.cli.options import version_option
 from wraith.cli.serve import serve
 from wraith.cli.stream import stream
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="wraith")
+class Wraith(click.RichGroup):
+    """The commands; a usage error is told like any other, in a sentence with a next step."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's, in standalone mode."""
+        try:
+            sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
+        except click.ClickException as error:
+            report.misused(error)
+        except click.Abort:
+            sys.exit(1)
+        except BrokenPipeError:
+            report.nobody_reads()
+
+
+@click.group(
+    cls=Wraith,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WRAITH"},
+)
+@version_option
 def cli() -> None:
     """An SSH tunnel with the reach of a VPN: a SOCKS5 proxy and port forwards, without root.
 
@@ -27,13 +49,13 @@ def cli() -> None:
     """
 
 
-for command in (serve, connect, stream, keygen, demo):
-    cli.add_command(command)
+for _command in (serve, connect, stream, keygen, demo):
+    cli.add_command(_command)
 
 
 def main() -> None:
     """Run the command line; the entry point of the `wraith` script."""
-    cli(auto_envvar_prefix="WRAITH")
+    cli()
 
 
 __all__ = ["cli", "main"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from wraith.cli import report
-from wraith.cli.options import apply, common_options, option, ready_option
+from wraith.cli.options import apply, command, common_options, option, ready_option
+from wraith.errors import WraithError
 
 if TYPE_CHECKING:
     from wraith.client.connect import Client
@@ -27,6 +28,7 @@ RUNNING = {
         "--profile",
         "--log-level",
         "--log-format",
+        "--version",
         "--help",
     ],
 }
@@ -52,7 +54,7 @@ session_options = apply(
         metavar="HOST[:PORT]",
         default="",
         show_default=False,
-        envvar=["WRAITH_CONNECT_SERVER", "WRAITH_SERVER"],
+        envvar="WRAITH_SERVER",
         help="The server; port 22 unless given.",
     ),
     option("--transport", type=click.Choice(["tcp"]), default="tcp", help="How to reach it."),
@@ -61,7 +63,7 @@ session_options = apply(
         "-i",
         multiple=True,
         metavar="PATH",
-        envvar=["WRAITH_CONNECT_IDENTITY", "WRAITH_IDENTITY"],
+        envvar="WRAITH_IDENTITY",
         show_default="~/.ssh/id_ed25519, then the agent",
         help="Private key; a certificate beside it (-cert.pub) is used.",
     ),
@@ -141,20 +143,15 @@ local_options = apply(
 )
 
 
-@click.command()
-@click.rich_config({"option_groups": {"wraith connect": GROUPS}})
+@command(GROUPS)
 @apply(session_options, local_options, ready_option, common_options)
-def connect(
-    profile: str | None, log_level: str, log_format: str, ready_fd: int | None, **values: Any
-) -> None:
+def connect(log_level: str, log_format: str, ready_fd: int | None, **values: Any) -> None:
     """Open a tunnel: one SSH session, a SOCKS5 proxy and port forwards.
 
     The session is restored whenever it dies. Names are resolved on the server's side.
     """
-    del profile  # it has done its work when the configuration file was read
     from wraith.cli import logs
     from wraith.client.options import ConnectOptions
-    from wraith.errors import WraithError
 
     logs.configure(log_level, log_format)
     try:
@@ -188,11 +185,12 @@ async def _announce(client: Client, ready_fd: int | None, *, human: bool) -> Non
     socks5 = [str(address) for address in client.socks5_addresses]
     local = [str(address) for address in client.local_forward_addresses]
     if human:
-        for address in socks5:
-            click.echo(f"SOCKS5 proxy   {address}", err=True)
-        for address in local:
-            click.echo(f"forward        {address}", err=True)
-    await client.wait_connected()
+        _say_each("SOCKS5 proxy  ", socks5)
+        _say_each("forward       ", local)
+    try:
+        await client.wait_connected()
+    except WraithError:
+        return  # told by `wait_closed`
     remote = [str(address) if address else None for address in client.remote_forward_addresses]
     facts: dict[str, object] = {
         "socks5": socks5[0] if socks5 else None,
@@ -200,13 +198,18 @@ async def _announce(client: Client, ready_fd: int | None, *, human: bool) -> Non
         "remote_forwards": remote,
     }
     report.ready(ready_fd, facts)
-    if human and socks5:
-        click.echo(
-            f"\nconnected; try:  curl --socks5-hostname {socks5[0]} https://example.com/\n",
-            err=True,
-        )
-    elif not human:
+    if not human:
         report.ready(2, facts)
+        return
+    _say_each("remote forward", [address for address in remote if address])
+    if socks5:
+        curl = f"curl --socks5-hostname {socks5[0]} https://example.com/"
+        report.say(f"\nconnected; try:  {curl}\n")
+
+
+def _say_each(what: str, addresses: list[str]) -> None:
+    for address in addresses:
+        report.say(f"{what} {address}")
 
 
 def ask_passphrase(name: str) -> str | None:
@@ -216,4 +219,5 @@ def ask_passphrase(name: str) -> str | None:
         return given
     if not sys.stdin.isatty():
         return None
-    return str(click.prompt(f"Passphrase for {name}", hide_input=True, err=True))
+    with report.signals_end_the_program():
+        return str(click.prompt(f"Passphrase for {name}", hide_input=True, err=True))

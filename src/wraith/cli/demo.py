@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import rich_click as click
 
-from wraith.cli.options import option
+from wraith.cli.options import command, option
 
 
-@click.command()
+@command([{"name": "The demonstration", "options": ["--keep", "--megabytes"]}])
 @option("--keep", is_flag=True, help="Leave the proxy up until Ctrl-C.")
 @option("--megabytes", type=click.IntRange(1, 4096), default=16, metavar="N", help="How much.")
 def demo(keep: bool, megabytes: int) -> None:

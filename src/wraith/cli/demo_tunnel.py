@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ CHUNK = 256 * 1024
 
 def run_demo(*, keep: bool, megabytes: int) -> None:
     """Run the demonstration; exits with 1 where anything of it fails."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started must end too
     try:
         with tempfile.TemporaryDirectory(prefix="wraith-demo-") as name:
             _demonstrate(Path(name), keep=keep, size=megabytes * 1024 * 1024)
@@ -40,6 +42,8 @@ def run_demo(*, keep: bool, megabytes: int) -> None:
         say("stopped", "")
     except WraithError as error:
         report.fail(error)
+    except BrokenPipeError:
+        report.nobody_reads()
     except OSError as error:
         report.fail(TransportError(f"the demonstration broke off: {error.strerror or error}"))
 
@@ -124,8 +128,16 @@ def _process(
         yield process, _wait_ready(read_end, command, log)
     finally:
         os.close(read_end)
-        process.terminate()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
         process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_ready(descriptor: int, command: str, log: Path) -> dict[str, Any]:

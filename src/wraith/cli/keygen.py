@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from wraith.cli import report
-from wraith.cli.options import option
+from wraith.cli.options import command, option
 
 if TYPE_CHECKING:
     from wraith.ssh.keys import PrivateKey
@@ -25,8 +25,7 @@ GROUPS = [
 ]
 
 
-@click.command()
-@click.rich_config({"option_groups": {"wraith keygen": GROUPS}})
+@command(GROUPS)
 @option("--output", "-o", metavar="PATH", default="~/.ssh/id_ed25519", help="Where the key goes.")
 @option("--comment", metavar="TEXT", show_default="user@host", help="Comment in the public key.")
 @option("--passphrase", is_flag=True, help="Ask for a passphrase that locks the key.")
@@ -121,7 +120,8 @@ def _sign(
     try:
         public_line = public_path.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {public_path}: {error}") from None
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"cannot read {public_path}: {reason.lower()}") from None
     text = sign_user_key(
         public_line,
         authority,
@@ -132,6 +132,10 @@ def _sign(
     )
     stem = public_path.name.removesuffix(".pub")
     target = public_path.expanduser().with_name(f"{stem}-cert.pub")
-    target.write_text(text, encoding="utf-8")
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot write {target}: {reason}") from error
     click.echo(f"certificate   {target}", err=True)
     sys.stdout.write(text)

@@ -1,23 +1,79 @@
 """What the options of all commands share.
 
 Each has an environment default, `WRAITH_<COMMAND>_<OPTION>`; a value `@FILE` is read from that
-file; and `--config FILE.toml` fills in what neither says.
+file; and `--config FILE.toml` fills in what neither says. Each command knows its `--version`, and
+can be asked again what its arguments, its environment and its files say by now.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
 
+from wraith._version import __version__
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+_ARGUMENTS = "wraith.cli.arguments"
+
+version_option = click.version_option(__version__, prog_name="wraith")
+
+
+class Command(click.RichCommand):
+    """A command that keeps its arguments, so that they can be read again."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; it consumes the list, so a copy is kept."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def command(groups: list[dict[str, Any]]) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of ours, its options shown by `groups`."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        name = f"wraith {function.__name__}"
+        described = click.rich_config({"option_groups": {name: groups}})(version_option(function))
+        made: click.Command = click.command(cls=Command)(described)
+        return made
+
+    return decorate
+
+
+def read_again(ctx: click.Context) -> dict[str, Any]:
+    """The values of a running command, as arguments, environment and files give them now.
+
+    Raises `click.ClickException` where they can no longer be used.
+    """
+    arguments = list(ctx.meta[_ARGUMENTS])
+    with ctx.command.make_context(ctx.info_name, arguments, parent=ctx.parent) as fresh:
+        return dict(fresh.params)
 
 
 class Option(click.RichOption):
-    """An option whose value may stand in a file: `--socks5-auth @/run/secrets/proxy`."""
+    """An option whose value may stand in a file: `--socks5-auth @/run/secrets/proxy`.
+
+    Its default in the environment is named after the long option; `envvar` adds other names.
+    """
+
+    @property
+    def long_name(self) -> str:
+        """The name without dashes, as it stands in a configuration file: `remote-forward`."""
+        return next(text.removeprefix("--") for text in self.opts if text.startswith("--"))
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The variable of this very command first, then those that commands share."""
+        if ctx.auto_envvar_prefix is not None:
+            name = self.long_name.replace("-", "_").upper()
+            value = os.environ.get(f"{ctx.auto_envvar_prefix}_{name}")
+            if value:
+                return value
+        return click.Parameter.resolve_envvar_value(self, ctx)
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """Read `@FILE` before anything else looks at the value."""
@@ -64,48 +120,76 @@ def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def _load_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value is None:
-        return
+class ConfigOption(Option):
+    """`--config`: fills in what stands neither in the arguments nor in the environment.
+
+    Which profile of it is meant may stand before or after it, so that is looked up here.
+    """
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Read the file, before any option that is not eager is asked for its default."""
+        value, args = super().handle_parse_result(ctx, opts, args)
+        profile = next(item for item in ctx.command.params if item.name == "profile")
+        wanted = profile.consume_value(ctx, opts)[0]
+        name = wanted if isinstance(wanted, str) else None
+        if isinstance(value, str):
+            ctx.default_map = _defaults(ctx, value, _read_config(value), name)
+        elif name is not None:
+            raise click.UsageError("--profile needs the --config FILE that it is in", ctx)
+        return value, args
+
+
+def _read_config(source: str) -> dict[str, Any]:
     try:
-        document = tomllib.loads(Path(value).expanduser().read_text(encoding="utf-8"))
+        return tomllib.loads(Path(source).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise click.BadParameter(f"cannot read {value}: {reason}") from None
+        raise click.UsageError(f"cannot read {source}: {reason}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{value} is not TOML: {error}") from None
-    ctx.default_map = _defaults(ctx, value, document, ctx.params.get("profile"))
+        raise click.UsageError(f"{source} is not TOML: {error}") from None
 
 
 def _defaults(
     ctx: click.Context, source: str, document: dict[str, Any], profile: str | None
 ) -> dict[str, Any]:
-    profiles = document.pop("profiles", {})
-    if profile is not None and profile not in profiles:
-        known = ", ".join(profiles) or "none"
-        raise click.BadParameter(f"{source} has no profile {profile!r} (it has: {known})")
-    values = {**document, **(profiles[profile] if profile is not None else {})}
-    names = _names(ctx.command)
-    defaults = {}
-    for key, item in values.items():
-        name = names.get(key.replace("_", "-"))
-        if name is None:
-            raise click.BadParameter(
-                f"{source} sets {key!r}, which is no option of {ctx.info_name}"
-            )
-        defaults[name] = item
+    values = {**document, **_profile(source, document.pop("profiles", {}), profile)}
+    values.pop("profiles", None)
+    options = {
+        item.long_name: item
+        for item in ctx.command.params
+        if isinstance(item, Option) and item.name not in ("config", "profile")
+    }
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            raise click.UsageError(f"{source} sets {key!r}, which is no option of {ctx.info_name}")
+        defaults[option.name or ""] = _value(source, key, value, option)
     return defaults
 
 
-def _names(command: click.Command) -> dict[str, str]:
-    """The options by their long names without dashes, as they stand in a file."""
-    return {
-        text.removeprefix("--"): parameter.name or ""
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-        for text in parameter.opts
-        if text.startswith("--") and text not in ("--config", "--profile")
-    }
+def _profile(source: str, profiles: Any, name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    chosen = profiles.get(name) if isinstance(profiles, dict) else None
+    if not isinstance(chosen, dict):
+        known = ", ".join(profiles) if isinstance(profiles, dict) and profiles else "none"
+        raise click.UsageError(f"{source} has no profile {name!r} (it has: {known})")
+    return chosen
+
+
+def _value(source: str, key: str, value: Any, option: Option) -> Any:
+    """A value of the file as the option takes it; one of a repeatable option may stand alone."""
+    items = value if isinstance(value, list) else [value]
+    if (isinstance(value, list) and not option.multiple) or not all(
+        isinstance(item, bool if option.is_flag else str | int | float)
+        and isinstance(item, bool) is bool(option.is_flag)
+        for item in items
+    ):
+        raise click.UsageError(f"{source} sets {key!r} to something that it cannot be")
+    return items if option.multiple else value
 
 
 common_options = apply(
@@ -113,14 +197,15 @@ common_options = apply(
         "--profile",
         metavar="NAME",
         is_eager=True,
+        expose_value=False,
         help="Named profile of the configuration file.",
     ),
-    option(
+    click.option(
         "--config",
+        cls=ConfigOption,
         metavar="FILE.toml",
         is_eager=True,
         expose_value=False,
-        callback=_load_config,
         help="Take what is not given here from this file.",
     ),
     option(

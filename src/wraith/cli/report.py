@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn
 
 import rich_click as click
@@ -24,10 +24,32 @@ _log = logging.getLogger("wraith")
 
 def fail(error: WraithError) -> NoReturn:
     """Say what went wrong and what to do next, and exit with the error's code."""
-    click.echo(f"wraith: {error.message}", err=True)
+    say(f"wraith: {error.message}")
     if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+        say(f"  {error.hint}")
     sys.exit(error.exit_code)
+
+
+def misused(error: click.ClickException) -> NoReturn:
+    """Say which option or value cannot be used, and where to look it up."""
+    sentence = error.format_message().strip().rstrip(".")
+    say(f"wraith: {sentence[:1].lower()}{sentence[1:]}")
+    ctx = getattr(error, "ctx", None) or click.get_current_context(silent=True)
+    say(f"  see: {ctx.command_path if ctx is not None else 'wraith'} --help")
+    sys.exit(error.exit_code)
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr. Nobody reading it is no reason to stop."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def nobody_reads() -> NoReturn:
+    """Whoever read our output has gone: end, without a word from the interpreter's own flush."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def run(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
@@ -41,15 +63,14 @@ def run(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
             sys.exit(runner.run(_guarded(work)))
     except WraithError as error:
         fail(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         sys.exit(1)
     except Exception as error:  # the last resort of a program
         if os.environ.get("WRAITH_TRACEBACK"):
             traceback.print_exc()
-        click.echo(
+        say(
             f"wraith: internal error ({type(error).__name__}); please report it, "
-            "WRAITH_TRACEBACK=1 shows where",
-            err=True,
+            "WRAITH_TRACEBACK=1 shows where"
         )
         sys.exit(1)
 
@@ -95,6 +116,21 @@ class Stop:
                 loop.add_signal_handler(number, handler)
             except NotImplementedError:  # Windows: there Ctrl-C raises KeyboardInterrupt
                 signal.signal(number, _from_a_signal(loop, handler))
+
+
+@contextlib.contextmanager
+def signals_end_the_program() -> Iterator[None]:
+    """While a person is asked: nothing awaits meanwhile, so a signal must not wait for that."""
+    usual: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _from_a_signal(

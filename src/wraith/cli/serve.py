@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from wraith.cli import report
 from wraith.cli.connect import RUNNING
-from wraith.cli.options import Line, apply, common_options, option, ready_option
+from wraith.cli.options import (
+    Line,
+    apply,
+    command,
+    common_options,
+    option,
+    read_again,
+    ready_option,
+)
+from wraith.streams.log_line import log_event
 
 if TYPE_CHECKING:
+    from wraith.server.options import ServeOptions
     from wraith.server.serve import Server
+
+_log = logging.getLogger("wraith.server")
 
 GROUPS = [
     {
@@ -157,57 +170,76 @@ serve_options = apply(
 )
 
 
-@click.command()
-@click.rich_config({"option_groups": {"wraith serve": GROUPS}})
+@command(GROUPS)
 @serve_options
+@click.pass_context
 def serve(
-    profile: str | None, log_level: str, log_format: str, ready_fd: int | None, **values: Any
+    ctx: click.RichContext,
+    /,
+    log_level: str,
+    log_format: str,
+    ready_fd: int | None,
+    **values: Any,
 ) -> None:
     """Run the server: the way out of the tunnel.
 
     It speaks SSH. Clients are `wraith connect` or a stock `ssh -D`; they get connections to where
     the rules allow, and never a shell.
     """
-    del profile  # it has done its work when the configuration file was read
     from wraith.cli import logs
+    from wraith.cli.systemd import inherited_acceptors
     from wraith.errors import WraithError
     from wraith.server.options import ServeOptions
 
     logs.configure(log_level, log_format)
     try:
-        options = ServeOptions(**values)
+        listen = [*inherited_acceptors(), *values.pop("listen")]
+        options = ServeOptions(listen=listen, **values)
     except WraithError as error:
         report.fail(error)
-    report.run(lambda: _serve(options, ready_fd, human=log_format == "text"))
+    report.run(lambda: _serve(ctx, options, ready_fd, human=log_format == "text"))
 
 
-async def _serve(options: Any, ready_fd: int | None, *, human: bool) -> int:
-    from wraith.cli.sd_notify import sd_notify
+async def _serve(
+    ctx: click.Context, options: ServeOptions, ready_fd: int | None, *, human: bool
+) -> int:
+    from wraith.cli import systemd
     from wraith.server.serve import Server
 
     server = Server(options)
     stop = report.Stop()
     async with server:
-
-        def reload() -> None:
-            sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            server.reload()
-            sd_notify("READY=1")
-
-        stop.install(on_hangup=reload)
+        stop.install(on_hangup=lambda: _reload(ctx, server))
         _announce(server, ready_fd, human=human)
-        sd_notify("READY=1")
+        systemd.notify("READY=1")
         await stop.wait()
-        sd_notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
     return 0
 
 
+def _reload(ctx: click.Context, server: Server) -> None:
+    """Read the configuration file and the keys again; what is bad keeps its old values."""
+    from wraith.cli import systemd
+    from wraith.errors import WraithError
+    from wraith.server.options import ServeOptions
+
+    systemd.notify_reloading()
+    try:
+        values = read_again(ctx)
+        known = {field.name for field in dataclasses.fields(ServeOptions)}
+        server.reload(ServeOptions(**{name: values[name] for name in known & values.keys()}))
+    except (WraithError, click.ClickException) as error:
+        log_event(_log, logging.ERROR, "options not reloaded", reason=error.message)
+        server.reload()
+    systemd.notify("READY=1")
+
+
 def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
-    command = connect_command(server)
+    connect = connect_command(server)
     facts: dict[str, object] = {
         "listen": list(server.listen_addresses),
         "host_key": server.host_key_fingerprint,
-        "connect": command,
+        "connect": connect,
     }
     report.ready(ready_fd, facts)
     if not human:
@@ -215,9 +247,9 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
         return
     made = "  (new)" if server.host_key_created else ""
     for url in server.listen_addresses:
-        click.echo(f"listening on   {url}", err=True)
-    click.echo(f"host key       {server.host_key_fingerprint}{made}", err=True)
-    click.echo(f"\nOn the other machine:\n\n  {command}\n", err=True)
+        report.say(f"listening on   {url}")
+    report.say(f"host key       {server.host_key_fingerprint}{made}")
+    report.say(f"\nOn the other machine:\n\n  {connect}\n")
 
 
 def connect_command(server: Server) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from wraith.cli import report
+from wraith.cli.connect import GROUPS as CONNECT_GROUPS
 from wraith.cli.connect import ask_passphrase, session_options
-from wraith.cli.options import apply, common_options, option
+from wraith.cli.options import apply, command, common_options, option
 
 if TYPE_CHECKING:
     from wraith.cli.stdio import Pipe
@@ -27,12 +28,14 @@ stream_options = apply(
 )
 
 
-@click.command()
+GROUPS = [{"name": "Where the bytes go", "options": ["--fd", "--raw"]}, *CONNECT_GROUPS]
+
+
+@command(GROUPS)
 @click.argument("destination", metavar="[DEST]", required=False)
 @apply(session_options, stream_options, common_options)
 def stream(
     destination: str | None,
-    profile: str | None,
     log_level: str,
     log_format: str,
     fd: int | None,
@@ -47,7 +50,6 @@ def stream(
 
     With --raw there is no DEST: ssh itself is the client of the Wraith server.
     """
-    del profile  # it has done its work when the configuration file was read
     from wraith.cli import logs
     from wraith.cli.stdio import Pipe
     from wraith.client.options import ConnectOptions

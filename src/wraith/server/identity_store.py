@@ -54,7 +54,7 @@ class IdentityStore:
     def load(self) -> None:
         """Read everything for the first time. Raises `UsageError` or another `WraithError`."""
         self._stamp = self._stamps()
-        self._identities = self._read(first=True)
+        self._identities = self._read()
 
     def current(self) -> Identities:
         """The identities, fresh."""
@@ -64,20 +64,26 @@ class IdentityStore:
             self.reload()
         return self._identities
 
-    def reload(self) -> None:
-        """Read everything again; what cannot be read keeps its old value and is reported."""
+    def reload(self, options: ServeOptions | None = None) -> None:
+        """Read everything again; what cannot be read keeps its old value and is reported.
+
+        With `options`, from the files that they name.
+        """
+        fresh = IdentityStore(options or self._options)
         try:
-            self._identities = self._read(first=False)
+            fresh.load()
         except WraithError as error:
             log_event(_log, logging.ERROR, "keys not reloaded", reason=error.message)
-        else:
-            log_event(_log, logging.INFO, "keys reloaded")
+            return
+        self._options, self._files = fresh._options, fresh._files
+        self._stamp, self._identities = fresh._stamp, fresh._identities
+        log_event(_log, logging.INFO, "keys reloaded")
 
     def _stamps(self) -> Stamp:
         return tuple(_stamp(path) for path in self._files)
 
-    def _read(self, *, first: bool) -> Identities:
-        authorized = self._read_authorized_keys(first=first)
+    def _read(self) -> Identities:
+        authorized = self._read_authorized_keys()
         authorities = tuple(
             key for path in self._options.cert_authority for key in _read_public_keys(Path(path))
         )
@@ -86,43 +92,58 @@ class IdentityStore:
             revoked = _read_revoked(Path(self._options.revoked_keys))
         return Identities(authorized, authorities, revoked)
 
-    def _read_authorized_keys(self, *, first: bool) -> AuthorizedKeys:
+    def _read_authorized_keys(self) -> AuthorizedKeys:
         options = self._options
-        text = "".join(line.rstrip("\n") + "\n" for line in options.authorize)
-        source = "--authorize"
+        given = _parse("\n".join(options.authorize), "--authorize")
+        if given.problems:
+            raise UsageError(f"cannot use an --authorize key: {given.problems[0].text}")
         if isinstance(options.authorized_keys, bytes):
-            text += options.authorized_keys.decode("utf-8", "replace")
             source = "authorized_keys"
+            text = options.authorized_keys.decode("utf-8", "replace")
         else:
             path = Path(options.authorized_keys or DEFAULT_AUTHORIZED_KEYS).expanduser()
-            text, source = text + self._read_file(path, first=first), str(path)
-        zone = datetime.datetime.now().astimezone().tzinfo
-        keys = AuthorizedKeys.parse(text, source=source, timezone=zone or datetime.UTC)
-        for problem in keys.problems:
+            source, text = str(path), self._read_file(path)
+        listed = _parse(text, source)
+        for problem in listed.problems:
             log_event(
                 _log,
                 logging.WARNING,
                 "authorized_keys line skipped",
                 file=source,
-                line=problem.line - len(options.authorize),
+                line=problem.line,
                 reason=problem.text,
             )
-        return keys
+        return AuthorizedKeys(given.entries + listed.entries, listed.problems, source)
 
-    def _read_file(self, path: Path, *, first: bool) -> str:
+    def _read_file(self, path: Path) -> str:
         """The text of authorized_keys; "" for a default file that is not there and not needed."""
         options = self._options
         others = bool(options.authorize or options.cert_authority)
-        if not path.exists() and options.authorized_keys is None and others:
+        if options.authorized_keys is None and others and _missing(path):
             return ""
-        if not path.exists() and first:
+        if _missing(path):
+            problem = "" if others else "nobody could log in: "
             raise UsageError(
-                f"nobody could log in: {path} does not exist",
-                hint="put the clients' public keys there, or name one with "
+                f"{problem}{path} does not exist",
+                hint="put the clients' public keys there, or give them with "
                 "--authorize 'ssh-ed25519 …'",
             )
         _refuse_writable(path)
         return _read(path).decode("utf-8", "replace")
+
+
+def _parse(text: str, source: str) -> AuthorizedKeys:
+    zone = datetime.datetime.now().astimezone().tzinfo
+    return AuthorizedKeys.parse(text, source=source, timezone=zone or datetime.UTC)
+
+
+def _missing(path: Path) -> bool:
+    """Whether nothing is there, as far as we may look."""
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -151,7 +172,8 @@ def _refuse_writable(path: Path) -> None:
             raise UsageError(
                 f"cannot read {path}: {(error.strerror or str(error)).lower()}"
             ) from error
-        sticky = bool(facts.st_mode & stat.S_ISVTX)
+        # In a sticky folder, such as /tmp, nobody can replace the file of another.
+        sticky = stat.S_ISDIR(facts.st_mode) and bool(facts.st_mode & stat.S_ISVTX)
         if facts.st_mode & 0o022 and not sticky:
             raise UsageError(
                 f"{item} may be written by others (mode {facts.st_mode & 0o7777:04o})",

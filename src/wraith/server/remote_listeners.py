@@ -76,7 +76,8 @@ class RemoteListeners:
     """All remote forwards of one server."""
 
     def __init__(self, scope: RemoteForwardScope, tasks: TaskSet) -> None:
-        self._scope = scope
+        self.scope = scope
+        """Which addresses may be bound from now on."""
         self._tasks = tasks
         self._held: dict[Address, ForwardListener] = {}
 
@@ -100,11 +101,11 @@ class RemoteListeners:
 
     def _bindable(self, asked: Address) -> Address | None:
         """The address to bind for the one asked for (RFC 4254 section 7.1), within the scope."""
-        if self._scope is RemoteForwardScope.OFF:
+        if self.scope is RemoteForwardScope.OFF:
             return None
         if isinstance(asked, UnixPath):
             return asked
-        if self._scope is RemoteForwardScope.LOOPBACK:
+        if self.scope is RemoteForwardScope.LOOPBACK:
             loopback = asked.host in ("127.0.0.1", "::1")
             return HostPort(asked.host if loopback else "localhost", asked.port)
         return HostPort("" if asked.host == "*" else asked.host, asked.port)

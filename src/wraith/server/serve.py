@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ipaddress
 import random
 from pathlib import Path
@@ -18,7 +19,7 @@ from wraith.server.options import ServeOptions
 from wraith.server.remote_listeners import RemoteListeners
 from wraith.server.session import PeerSession
 from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
-from wraith.ssh.server_session import serve_ssh, server_settings
+from wraith.ssh.server_session import ServerSettings, serve_ssh, server_settings
 from wraith.ssh.state_dir import state_dir
 from wraith.streams.tasks import TaskSet
 from wraith.transports.base import Acceptor, PeerInfo
@@ -26,6 +27,9 @@ from wraith.transports.base import Acceptor, PeerInfo
 VERSION = f"Wraith_{__version__}"
 DRAIN = 2.0
 """Seconds that open channels get when the server stops."""
+
+GOODBYE = 1.0
+"""Seconds in which a peer must take our goodbye."""
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -104,8 +108,14 @@ class Server:
         """
         self.identities.load()
         self._load_host_key()
+        self._settings = self._make_settings()
+        for acceptor in self.options.acceptors():
+            self._acceptors.append(acceptor)
+            await acceptor.start(self._accept)
+
+    def _make_settings(self) -> ServerSettings:
         options = self.options
-        self._settings = server_settings(
+        return server_settings(
             self._host_key,
             version=VERSION,
             login_grace=options.login_grace,
@@ -114,9 +124,6 @@ class Server:
             max_channels=options.max_channels,
             rekey_bytes=options.rekey_bytes,
         )
-        for acceptor in options.acceptors():
-            await acceptor.start(self._accept)
-            self._acceptors.append(acceptor)
 
     def _load_host_key(self) -> None:
         key = self.options.key
@@ -126,9 +133,23 @@ class Server:
         path = Path(key).expanduser() if key is not None else state_dir() / "host_ed25519"
         self._host_key, self.host_key_created = read_or_create_host_key(path)
 
-    def reload(self) -> None:
-        """Read the keys again; what cannot be read keeps its old value and is reported."""
-        self.identities.reload()
+    def reload(self, options: ServeOptions | None = None) -> None:
+        """Read the keys again; what cannot be read keeps its old value and is reported.
+
+        With `options`, the rules and limits are theirs from now on: rules and limits on connections
+        for everybody, what is agreed at log-in for new sessions. Where the server listens and its
+        host key stay as they are.
+        """
+        self.identities.reload(options)
+        if options is None:
+            return
+        self.options = dataclasses.replace(options, listen=self.options.listen)
+        self.rules = options.access_rules()
+        self.remote_listeners.scope = options.remote_forward_scope()
+        self._startups.max_startups = options.max_startups
+        self._startups.max_per_address = options.max_startups_per_ip
+        self._startups.max_connections_per_ip = options.max_connections_per_ip
+        self._settings = self._make_settings()
 
     async def close(self, drain: float = DRAIN) -> None:
         """Stop accepting, give open channels `drain` seconds, and say goodbye to every session."""
@@ -141,8 +162,7 @@ class Server:
                 peer.session.disconnect("the server is shutting down")
             else:
                 peer.abort()
-        while self._peers:  # each leaves by itself once the library has let go of it
-            await asyncio.sleep(0.01)
+        await self._part()
         await self._tasks.close()
 
     async def _drain(self, seconds: float) -> None:
@@ -150,6 +170,16 @@ class Server:
         deadline = loop.time() + seconds
         while loop.time() < deadline and any(peer.channel_count for peer in self._peers):
             await asyncio.sleep(0.05)
+
+    async def _part(self) -> None:
+        """Each peer leaves once it has our goodbye; one that does not take it is cut off."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GOODBYE
+        while self._peers:
+            await asyncio.sleep(0.01)
+            if loop.time() > deadline:
+                for peer in list(self._peers):
+                    peer.abort()
 
     # Connections
 

@@ -61,6 +61,14 @@ async def listen(address: HostPort | UnixPath, factory: Factory, *, hint: str = 
     return listener
 
 
+async def listen_on(sock: socket.socket, factory: Factory) -> Listener:
+    """Accept on a TCP socket that listens already; it is the listener's from now on."""
+    sock.setblocking(False)
+    listener = Listener((HostPort(*sock.getsockname()[:2]),))
+    listener._servers.append(await _serve(sock, factory))
+    return listener
+
+
 async def _serve(sock: socket.socket, factory: Factory) -> SocketAcceptor | asyncio.Server:
     try:
         sock.listen(BACKLOG)

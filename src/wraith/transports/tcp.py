@@ -9,7 +9,7 @@ import socket
 from wraith.dialing.direct import resolve
 from wraith.dialing.happy_eyeballs import connect_first
 from wraith.errors import TransportError
-from wraith.streams.listening import Listener, listen
+from wraith.streams.listening import Listener, listen, listen_on
 from wraith.streams.socket_stream import open_socket_stream
 from wraith.transports.base import Accept, PeerInfo, ProtocolFactory
 from wraith.values.address import HostPort, ListenAddress
@@ -91,6 +91,34 @@ class TcpAcceptor:
 
     async def close(self) -> None:
         """Stop accepting."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+
+class InheritedTcpAcceptor:
+    """Accepts streams on a listening socket that another process has bound for us."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._listener: Listener | None = None
+
+    def __repr__(self) -> str:
+        return f"<InheritedTcpAcceptor {' '.join(self.addresses) or 'closed'}>"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The address that it was bound to, in URL form."""
+        bound = self._listener.addresses if self._listener is not None else ()
+        return tuple(f"tcp://{address}" for address in bound)
+
+    async def start(self, accept: Accept) -> None:
+        """Begin to accept."""
+        self._listener = await listen_on(self._sock, lambda: _Accepted(accept))
+
+    async def close(self) -> None:
+        """Stop accepting; whoever bound the socket may go on with it."""
+        self._sock.close()
         if self._listener is not None:
             self._listener.close()
             self._listener = None
