@@ -52,9 +52,7 @@ class HostKeys:
     def load(self) -> None:
         """Read the records. Raises `UsageError` for one that is there and cannot be read."""
         self._known = [
-            _read(path).lookup(self._host, self._port)
-            for path in [self._own, *self._others]
-            if path.exists()
+            _read(path).lookup(self._host, self._port) for path in [self._own, *self._others]
         ]
 
     def known_key_types(self) -> list[str]:
@@ -138,6 +136,8 @@ class HostKeys:
 def _read(path: Path) -> KnownHosts:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"cannot read {path}: {reason}") from error

@@ -36,7 +36,7 @@ class Identities:
             return [_load(item, ask) for item in self._options.identity]
         found = []
         default = DEFAULT_IDENTITY.expanduser()
-        if default.exists():
+        if _is_there(default):
             found.append(_load(default, ask))
         found += await self._agent.identities()
         if not found:
@@ -58,9 +58,27 @@ def _load(item: str | Path | bytes, ask: AskPassphrase) -> Identity:
             name="a key in memory",
         )
     path = Path(item).expanduser()
-    certificate = path.with_name(path.name + "-cert.pub")
     return identity_from_key(
         read_private_key(path, ask),
         name=os.fspath(path),
-        certificate=certificate.read_bytes() if certificate.exists() else None,
+        certificate=_read_certificate(path.with_name(path.name + "-cert.pub")),
     )
+
+
+def _read_certificate(path: Path) -> bytes | None:
+    if not _is_there(path):
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IdentityError(
+            f"cannot read {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is there; what we may not even look for is there, and will be reported."""
+    try:
+        return path.exists()
+    except OSError:
+        return True

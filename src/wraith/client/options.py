@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from wraith.values.forward_spec import (
     parse_local_forward,
     parse_remote_forward,
 )
+
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ class ConnectOptions:
         for name in ("keepalive", "connect_timeout"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name.replace('_', '-')} must be more than 0 seconds")
-        if self.host_key and not self.host_key.startswith("SHA256:"):
+        if self.host_key and not _FINGERPRINT.fullmatch(self.host_key):
             raise UsageError(
                 "the host key must be given as SHA256:…, as the server prints it on start"
             )
@@ -123,7 +126,10 @@ class ConnectOptions:
 
     def user_name(self) -> str:
         """The user to log in as."""
-        return self.user or getpass.getuser()
+        try:
+            return self.user or getpass.getuser()
+        except (KeyError, OSError):  # an account without a name, as in some containers
+            raise UsageError("this account has no name", hint="give one with --user") from None
 
     def parsed_local_forwards(self) -> list[LocalForward]:
         """The `-L` forwards."""

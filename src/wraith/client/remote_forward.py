@@ -11,6 +11,7 @@ from typing import Protocol
 from wraith.client.local_port import LocalPortConnection
 from wraith.dialing.base import Dialer
 from wraith.errors import ForwardError, SessionLost, WraithError
+from wraith.streams.log_line import log_event
 from wraith.streams.relay import relay_pair
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import HostPort, UnixPath
@@ -90,8 +91,13 @@ class RemoteForwards:
             except ForwardError as error:
                 if strict:
                     raise
-                _log.warning("remote forward refused listen=%s", forward.spec.listen)
-                del error
+                log_event(
+                    _log,
+                    logging.WARNING,
+                    "remote forward refused",
+                    listen=forward.spec.listen,
+                    reason=error.message,
+                )
                 self._tasks.spawn(self._ask_again(session, forward), "ask for a forward again")
 
     async def ask(self, session: ListeningSession, forward: Forward) -> None:
@@ -110,7 +116,9 @@ class RemoteForwards:
         if isinstance(listen, HostPort):
             listen = HostPort(listen.host, port or listen.port)
         forward.bound = forward.asked = listen
-        _log.info("remote forward listens address=%s", listen)
+        log_event(_log, logging.INFO, "remote forward listens", address=listen)
+        if forward not in self._wanted:  # given up while the server was asked
+            await session.cancel_listen(listen)
 
     async def _ask_again(self, session: ListeningSession, forward: Forward) -> None:
         for delay in self._delays():
@@ -130,7 +138,7 @@ class RemoteForwards:
         forward = self.want(spec)
         try:
             await self.ask(session, forward)
-        except WraithError:
+        except BaseException:
             self._wanted.remove(forward)
             raise
         return forward
