@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -407,6 +408,11 @@ class FastConnection(_Base):
     def connect_channel(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """Reach a destination that the peer asks for; only servers do."""
         raise asyncssh.ChannelOpenError(*encode_refusal(Refusal.PROHIBITED))
+
+    def watch(self, on_silence: Callable[[], None]) -> None:
+        """As `ConnectionMixin.watch`; a first probe tells how long the way is."""
+        super().watch(on_silence)
+        self.create_task(self.probe())
 
     async def probe(self) -> None:
         """As `ConnectionMixin.probe`; the time until the answer is the round trip."""
