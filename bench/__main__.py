@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import install, machine, report, runner
 from bench.measures import MEASURES, QUICK_SIZES, Bench, Measure, Sizes
 from bench.native import OUT, Loadgen, build
-from bench.peers import ALL, QUICK, Peer, find
+from bench.peers import ALL, ON_REQUEST, QUICK, Peer, find
 from bench.results import Results
 
 
@@ -52,7 +52,7 @@ def _measure(options: argparse.Namespace) -> Results:
     with loadgen.serving("origin") as origin:
         bench = Bench(loadgen, origin, sizes)
         wanted = options.peers or (QUICK if options.quick else ALL)
-        in_order = [kind for kind in ALL if kind in wanted]
+        in_order = [kind for kind in (*ALL, *ON_REQUEST) if kind in wanted]
         usable = runner.probe(bench, in_order, results)
         for measure in options.measure or MEASURES:
             runner.run(bench, measure, usable, results)
@@ -132,7 +132,7 @@ def _list() -> None:
     for measure in MEASURES:
         print(f"  {measure.key:<20}{measure.title}")
     print("\npeers")
-    for peer in ALL:
+    for peer in (*ALL, *ON_REQUEST):
         print(f"  {peer.name:<20}{peer.missing() or peer.note}")
 
 

@@ -44,11 +44,15 @@ class Wraith(Tunnel):
     def missing(cls) -> str | None:
         return None if wraith_program() else "no `wraith` beside this Python (pip install -e .)"
 
+    def program(self) -> list[str]:
+        """The command without its arguments."""
+        return [wraith_program() or ""]
+
     def start_server(self) -> int:
         make_key(self.directory / "host_key")
         make_key(self.directory / "identity")
         argv = [
-            *(wraith_program() or "", "serve"),
+            *(*self.program(), "serve"),
             *("--listen", f"{self.scheme}://127.0.0.1:0"),
             *("--key", str(self.directory / "host_key")),
             *("--authorized-keys", str(self.directory / "identity.pub")),
@@ -70,7 +74,7 @@ class Wraith(Tunnel):
     def launch_client(self, port: int) -> None:
         self.socks_port = free_port()
         argv = [
-            *(wraith_program() or "", "connect"),
+            *(*self.program(), "connect"),
             *("--server", f"127.0.0.1:{port}"),
             *("--socks5", f"127.0.0.1:{self.socks_port}"),
             *("--host-key", self._fingerprint),
