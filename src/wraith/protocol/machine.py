@@ -38,7 +38,11 @@ class Cursor:
 
     def byte(self) -> int:
         """Return the next byte as a number; `Incomplete` if there is none."""
-        return self.take(1)[0]
+        position = self.position
+        if position >= len(self._data):
+            raise Incomplete
+        self.position = position + 1
+        return self._data[position]
 
     def counted(self) -> bytes:
         """Return as many bytes as the next byte says; `Incomplete` if there are fewer."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from wraith.protocol.ssh_reason import encode_refusal
 from wraith.ssh.cipher import PACKET_CIPHERS, adopt
 from wraith.ssh.connection import OPEN_TIMEOUT, ConnectionMixin
 from wraith.ssh.lean_channel import OPEN as CHANNEL_OPEN
-from wraith.ssh.lean_channel import OPEN_CONFIRMATION, OPEN_FAILURE
+from wraith.ssh.lean_channel import OPEN_CONFIRMATION, OPEN_FAILURE, LeanChannel
 from wraith.ssh.packet_reader import BrokenPacket, PacketReader, packet_of
 from wraith.ssh.packet_writer import BACKLOG_LIMIT, DONT_WAIT, MAX_PACKET, PacketWriter
 from wraith.ssh.socket_channel import SocketChannel
@@ -40,6 +41,9 @@ IGNORE = 2
 LAST_KEX_MESSAGE = 49
 STOCK_MAX_PACKET = 32 * 1024
 """What other implementations are sent and asked for: the size that all of them take."""
+
+CONFIRMATION_SIZE = 17
+_confirmation = struct.Struct(">xIIII").unpack
 
 INBOX_LIMIT = 1024 * 1024
 """Bytes that may wait while the library is busy with a handshake message."""
@@ -303,6 +307,10 @@ class FastConnection(_Base):
     def channel_message(self, kind: int, seq: int, message: bytes) -> bool:
         """Handle an opened message about a channel; False when that ended the connection."""
         try:
+            if (kind == OPEN_CONFIRMATION and self._confirmed(message)) or (
+                kind == CHANNEL_OPEN and self.open_requested(message)
+            ):
+                return self._transport is not None
             packet = packet_of(message)
             if kind == CHANNEL_OPEN:
                 self._process_channel_open(kind, seq, packet)
@@ -318,6 +326,21 @@ class FastConnection(_Base):
         except PacketDecodeError as error:
             raise BrokenPacket(str(error)) from None
         return self._transport is not None
+
+    def _confirmed(self, message: bytes) -> bool:
+        """Handle the confirmation of a lean channel; False leaves it to the library."""
+        if len(message) != CONFIRMATION_SIZE:
+            return False
+        number, peer, window, max_packet = _confirmation(message)
+        channel: object = self._channels.get(number)
+        if not max_packet or not isinstance(channel, LeanChannel):
+            return False
+        channel.process_open_confirmation(peer, window, max_packet, None)
+        return True
+
+    def open_requested(self, message: bytes) -> bool:
+        """Handle the request for a channel; False leaves it to the library."""
+        return False
 
     # Bytes out
 

@@ -231,7 +231,7 @@ class LeanChannel:
         """Nothing is logged."""
 
     def process_open_confirmation(
-        self, peer: int, window: int, max_packet: int, _packet: SSHPacket
+        self, peer: int, window: int, max_packet: int, _packet: SSHPacket | None
     ) -> None:
         """The peer has opened the channel that we asked for."""
         if self.is_open or self.peer >= 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from wraith.ssh.connection import WINDOW_BUDGET, ConnectionMixin
 from wraith.ssh.fast_connection import FastConnection
 from wraith.ssh.internals import hot_path_available
 from wraith.ssh.keys import PrivateKey
+from wraith.ssh.lean_channel import OPEN, ssh_string
 from wraith.ssh.socket_channel import SocketChannel
 from wraith.values.address import Destination, HostPort, TcpDestination, UnixDestination, UnixPath
 
@@ -283,11 +285,27 @@ class _Connection(ConnectionMixin, SSHServerConnection):
 class _FastServerConnection(FastConnection, _Connection):
     """The same, with the hot path for channel data."""
 
+    def open_requested(self, message: bytes) -> bool:
+        """As the library would, for the one kind of channel that everybody opens all the time."""
+        request = _direct_tcpip(message)
+        if request is None:
+            return False
+        peer, window, max_packet, host, port = request
+        try:
+            channel, target = self._direct_tcpip(host, port)
+            channel.process_open(peer, window, max_packet, target)
+        except asyncssh.ChannelOpenError as error:
+            self.send_channel_open_failure(peer, error.code, error.reason, error.lang)
+        return True
+
     def _process_direct_tcpip_open(self, packet: SSHPacket) -> Any:
         """A channel that leads to a socket of ours, or to one of our own services."""
         host, port = packet.get_string(), packet.get_uint32()
         packet.get_string(), packet.get_uint32()  # where the client says that it comes from
         packet.check_end()
+        return self._direct_tcpip(host, port)
+
+    def _direct_tcpip(self, host: bytes, port: int) -> Any:
         destination = _destination(_text(host), port)
         if destination.is_reserved:
             session = self.route(destination)  # first, since it asks whether there is room
@@ -304,6 +322,29 @@ class _FastServerConnection(FastConnection, _Connection):
     def connect_channel(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """As the delegate decides."""
         return self._delegate.connect(destination, outcome)
+
+
+_DIRECT_TCPIP = bytes((OPEN,)) + ssh_string(b"direct-tcpip")
+_open_numbers = struct.Struct(">IIII").unpack_from  # channel, window, packet, length of the host
+_number_at = struct.Struct(">I").unpack_from
+
+
+def _direct_tcpip(message: bytes) -> tuple[int, int, int, bytes, int] | None:
+    """Channel, window, largest packet, host and port of such a request (RFC 4254 section 7.2).
+
+    None for any other message, and for one that is not exactly as it should be: what is wrong with
+    it is the library's to say.
+    """
+    start = len(_DIRECT_TCPIP)
+    if not message.startswith(_DIRECT_TCPIP) or len(message) < start + 28:
+        return None
+    peer, window, max_packet, size = _open_numbers(message, start)
+    at = start + 16 + size
+    if not max_packet or at + 12 > len(message):
+        return None
+    if at + 12 + _number_at(message, at + 4)[0] != len(message):
+        return None
+    return peer, window, max_packet, message[at - size : at], _number_at(message, at)[0]
 
 
 def _text(data: bytes) -> str:

@@ -65,7 +65,7 @@ class SocketAcceptor:
             sock.setblocking(False)
             if not _INHERITS_NODELAY and sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            SocketStream(sock, self._factory())
+            SocketStream(sock, self._factory(), self._hub)
         except OSError:
             sock.close()  # gone while it was greeted
         except Exception as error:  # the end of this connection, and of no other

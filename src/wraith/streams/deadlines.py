@@ -30,6 +30,7 @@ class Deadlines(Generic[Member]):
         self._seconds = seconds
         self._began: dict[Member, float] = {}
         self._look: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"<Deadlines seconds={self._seconds:g} members={len(self._began)}>"
@@ -39,7 +40,9 @@ class Deadlines(Generic[Member]):
 
     def add(self, member: Member) -> None:
         """A member begins."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         self._began[member] = loop.time()
         if self._look is None:
             self._look = loop.call_later(min(LOOK_EVERY, self._seconds), self._find_late)

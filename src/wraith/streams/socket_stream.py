@@ -12,7 +12,7 @@ import contextlib
 import socket
 from typing import Any
 
-from wraith.streams.hub import READ, WRITE, running_hub
+from wraith.streams.hub import READ, WRITE, Hub, running_hub
 
 CHUNK = 64 * 1024
 HIGH_WATER = 64 * 1024
@@ -37,11 +37,13 @@ class SocketStream(asyncio.Transport):
         "_wrote_eof",
     )
 
-    def __init__(self, sock: socket.socket, protocol: asyncio.Protocol) -> None:
+    def __init__(
+        self, sock: socket.socket, protocol: asyncio.Protocol, hub: Hub | None = None
+    ) -> None:
         super().__init__()
         self._sock: socket.socket | None = sock
         self._fd = sock.fileno()
-        self._hub = running_hub()
+        self._hub = running_hub() if hub is None else hub
         self._protocol = protocol
         self._events = READ
         self._unsent = bytearray()
