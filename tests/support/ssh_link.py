@@ -12,8 +12,9 @@ path asks of a connection is all that it has.
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 from asyncssh.encryption import get_encryption, get_encryption_params
@@ -154,6 +155,7 @@ class Link:
         """Packets that the reader left to the library, opened."""
         self.deferred: list[bytes] = []
         """Messages that came while a key exchange was under way."""
+        self.tasks: set[asyncio.Task[None]] = set()
         self.lost: list[OSError | None] = []
         self.events: list[int] = []
         self._choked = False
@@ -295,6 +297,9 @@ class Link:
     def connect_channel(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         self.attempts.append((destination, outcome))
         return self.attempt
+
+    def create_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.add(asyncio.get_running_loop().create_task(work))
 
     def send_channel_open_failure(self, peer: int, code: int, reason: str, lang: str) -> None:
         text = string(reason.encode()) + string(lang.encode())
