@@ -8,6 +8,7 @@ import os
 import select
 import selectors
 import socket
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -356,6 +357,26 @@ def test_it_goes_back_to_the_loop_in_time() -> None:
         assert selector.select(0.02) == []
         selector.remove(near.fileno())
     selector.close()
+
+
+def test_a_flush_that_gives_the_loop_work_does_not_leave_it_asleep() -> None:
+    """What is flushed may go to a stream of the loop's own, or end a connection."""
+
+    async def work() -> None:
+        done = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(20, lambda: None)
+
+        class Output:
+            def flush(self) -> None:
+                asyncio.get_running_loop().call_soon(done.set)
+
+        began = time.monotonic()
+        running_hub().dirty.append(Output())
+        await done.wait()  # with nothing else that would wake the loop
+        assert time.monotonic() - began < 10
+        timer.cancel()
+
+    run_under(InlineLoop, work())
 
 
 def test_timers_and_threads_are_served_while_a_hot_descriptor_never_rests() -> None:

@@ -147,9 +147,11 @@ class InlineSelector(selectors.BaseSelector):
         self.asyncio_has_work = False
         ready: list[tuple[selectors.SelectorKey, int]] = []
         poll, hot, keys, fresh = self._epoll.poll, self._hot, self._keys, self._fresh
+        if self.dirty:  # what asyncio's own callbacks have written
+            self.flush()
+            if self.asyncio_has_work:
+                wait = 0.0
         while True:
-            if self.dirty:
-                self.flush()
             fresh.clear()
             events = poll(wait, 512)
             for fd, mask in events:
