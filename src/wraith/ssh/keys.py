@@ -51,15 +51,19 @@ def generate(comment: str = "") -> PrivateKey:
     return PrivateKey(asyncssh.generate_private_key("ssh-ed25519", comment))
 
 
+_LOCKED = "Passphrase must be specified"
+"""How the library says that a key is locked: by its text alone."""
+
+
 def load_private_key(
     data: bytes, *, name: str, ask_passphrase: AskPassphrase = no_passphrase
 ) -> PrivateKey:
     """Read a key in any format that OpenSSH writes. Raises `IdentityError`."""
     try:
         return PrivateKey(asyncssh.import_private_key(data))
-    except asyncssh.KeyEncryptionError:
-        return _unlock(data, name, ask_passphrase)
     except (asyncssh.KeyImportError, ValueError) as error:
+        if str(error).startswith(_LOCKED):
+            return _unlock(data, name, ask_passphrase)
         raise IdentityError(
             f"{name} is not a private key that can be read: {str(error).lower()}",
             hint="name the private key, not the .pub file; `wraith keygen` makes a new one",
@@ -122,9 +126,9 @@ def read_or_create_host_key(path: Path) -> tuple[PrivateKey, bool]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private_key(path, key.export())
-    except FileExistsError:
-        return read_private_key(path), False
     except OSError as error:
+        if path.exists():  # somebody else was quicker
+            return read_private_key(path), False
         raise IdentityError(
             f"cannot write the host key to {path}: {(error.strerror or str(error)).lower()}",
             hint="name a path that can be written with --key",
