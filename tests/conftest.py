@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import re
@@ -37,11 +38,11 @@ def _open_sockets() -> set[str]:
 
 def _children() -> set[str]:
     """The processes that this one has started and not reaped."""
-    return {
-        child
-        for tasks in (Path("/proc/self/task").iterdir() if HAS_PROC else ())
-        for child in (tasks / "children").read_text().split()
-    }
+    found: set[str] = set()
+    for thread in Path("/proc/self/task").iterdir() if HAS_PROC else ():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found.update((thread / "children").read_text().split())
+    return found
 
 
 def _threads() -> set[str]:

@@ -91,12 +91,13 @@ def test_a_file_is_read_if_it_is_ours_alone(tmp_path: Path) -> None:
 
 
 def test_a_key_is_never_written_over_another(tmp_path: Path) -> None:
-    path = tmp_path / "id"
+    path = tmp_path / "keys" / "id"
+    path.parent.mkdir()
     write_private_key(path, b"first")
     with pytest.raises(FileExistsError):
         write_private_key(path, b"second")
     assert path.read_bytes() == b"first"
-    assert list(tmp_path.iterdir()) == [path], "nothing is left beside it"
+    assert list(path.parent.iterdir()) == [path], "nothing is left beside it"
 
 
 def test_a_host_key_is_made_once(tmp_path: Path) -> None:

@@ -183,18 +183,20 @@ async def test_a_flood_of_global_requests_ends_the_session(
     """They are answered in order, and the first of them may take its time."""
     monkeypatch.setattr(fast_connection, "MOST_REQUESTS", 10)
     async with tunnel_over("memory") as tunnel:
+        at_last = asyncio.Event()
 
-        async def never(_delegate: Any, _address: Any) -> None:
-            await asyncio.Event().wait()
+        async def slow(_delegate: Any, _address: Any) -> None:
+            await at_last.wait()
 
         (peer,) = tunnel.server._peers
-        monkeypatch.setattr(type(peer), "listen", never)
+        monkeypatch.setattr(type(peer), "listen", slow)
         ended = asyncio.create_task(session_of(tunnel.client).wait_closed())
         forward = b"\x50" + string(b"tcpip-forward") + b"\1" + string(b"localhost") + number(0)
         for _ in range(12):
             client_connection(tunnel).writer.message(forward)
         lost = await asyncio.wait_for(ended, PATIENCE)
         assert "too many global requests" in str(lost)
+        at_last.set()
 
 
 async def test_a_key_exchange_that_the_peer_never_ends_ends_the_session(
