@@ -29,6 +29,7 @@ ERRORS = {
 PUBLIC = {
     *("connect", "serve", "open_stream", "Client", "Server", "DuplexStream"),
     *("ConnectOptions", "ServeOptions", "State", "StateChange", "Forward", "Refusal"),
+    "ServicePeer",
     "__version__",
     *ERRORS,
 }

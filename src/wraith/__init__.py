@@ -38,6 +38,7 @@ from wraith.errors import (
 )
 from wraith.server.options import ServeOptions
 from wraith.server.serve import Server, serve
+from wraith.server.services import ServicePeer
 
 __all__ = [
     "AuthenticationError",
@@ -58,6 +59,7 @@ __all__ = [
     "Refusal",
     "ServeOptions",
     "Server",
+    "ServicePeer",
     "SessionError",
     "SessionLost",
     "State",

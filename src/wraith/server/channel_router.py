@@ -13,7 +13,6 @@ from wraith.dialing.direct import DirectDialer
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.access import AccessRules, Peer, Verdict
 from wraith.policy.identity import Grant
-from wraith.server.echo import EchoService
 from wraith.streams.relay import relay_pair
 from wraith.values.address import (
     Destination,
@@ -25,18 +24,26 @@ from wraith.values.address import (
 REMEMBERED = 1024
 """Answers of the policy that are kept for one peer."""
 
-Service = Callable[[], asyncio.Protocol]
-
-SERVICES: dict[str, Service] = {"wraith-echo": EchoService}
-"""What answers to reserved names; the port asked for is ignored (OpenSSH cannot say port 0)."""
+OpenService = Callable[[TcpDestination], asyncio.Protocol]
+"""Opens a channel to a reserved name, or raises `ChannelRefused`."""
 
 
 class ChannelRouter:
-    """Opens destinations for one authenticated peer."""
+    """Opens destinations for one authenticated peer.
 
-    def __init__(self, rules: Callable[[], AccessRules], grant: Grant, timeout: float) -> None:
+    `timeout` is in seconds, for reaching one; `service` opens what the server answers itself.
+    """
+
+    def __init__(
+        self,
+        rules: Callable[[], AccessRules],
+        grant: Grant,
+        timeout: float,
+        service: OpenService,
+    ) -> None:
         self._rules = rules
         self._grant = grant
+        self._service = service
         self._peer = Peer(grant.principals, grant.fingerprint)
         self._dialer = DirectDialer(self._approve, timeout)
         self._answers: dict[object, bool] = {}
@@ -54,7 +61,7 @@ class ChannelRouter:
         if not self._may_try(destination):
             raise ChannelRefused(Refusal.PROHIBITED)
         if isinstance(destination, TcpDestination) and destination.is_reserved:
-            return _service(destination)
+            return self._service(destination)
         near, far = relay_pair()
         await self._dialer.dial(destination, far)
         return near
@@ -102,10 +109,3 @@ class ChannelRouter:
         if isinstance(address, HostPort):
             return forwarding.may_listen(address.host, address.port)
         return forwarding.may_listen_unix() and self._rules().decide_unix(address.path, self._peer)
-
-
-def _service(destination: TcpDestination) -> asyncio.Protocol:
-    service = SERVICES.get(destination.host.lower())
-    if service is None:
-        raise ChannelRefused(Refusal.PROHIBITED)
-    return service()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from wraith.errors import UsageError
 from wraith.policy.access import AccessRules
+from wraith.server.services import Service, Services
 from wraith.transports.base import Acceptor
 from wraith.transports.tcp import TcpAcceptor
 from wraith.values.address import ListenAddress, parse_listen
@@ -56,6 +57,10 @@ class ServeOptions:
     rules: Sequence[str] = ()
     """Access rules, `allow|deny PATTERN …`; the first that matches decides."""
 
+    services: Mapping[str, Service] = field(default_factory=dict, repr=False)
+    """What answers channels to reserved names (`wraith-…`), beside the server's own services or in
+    place of one. Not changed by a reload."""
+
     remote_forwards: str = RemoteForwardScope.LOOPBACK
     """Which addresses `-R` may bind: `off`, `loopback` or `any`."""
 
@@ -91,6 +96,7 @@ class ServeOptions:
         self.listen_addresses()
         self.access_rules()
         self.remote_forward_scope()
+        Services(self.services)
         for name in ("max_auth_attempts", "max_channels", "max_startups", "max_startups_per_ip"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1")

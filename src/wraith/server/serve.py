@@ -17,6 +17,7 @@ from wraith.server import audit
 from wraith.server.identity_store import IdentityStore
 from wraith.server.options import ServeOptions
 from wraith.server.remote_listeners import RemoteListeners
+from wraith.server.services import Services
 from wraith.server.session import PeerSession
 from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
 from wraith.ssh.server_session import ServerSettings, serve_ssh, server_settings
@@ -44,6 +45,7 @@ class Server:
         self.options = options
         self.rules = options.access_rules()
         self.identities = IdentityStore(options)
+        self.services = Services(options.services)
         self._tasks = TaskSet("server")
         self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
         self._acceptors: list[Acceptor] = []
@@ -137,8 +139,8 @@ class Server:
         """Read the keys again; what cannot be read keeps its old value and is reported.
 
         With `options`, the rules and limits are theirs from now on: rules and limits on connections
-        for everybody, what is agreed at log-in for new sessions. Where the server listens and its
-        host key stay as they are.
+        for everybody, what is agreed at log-in for new sessions. Where the server listens, its
+        host key and its services stay as they are.
         """
         self.identities.reload(options)
         if options is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from wraith.policy.penalties import Offence
 from wraith.server import audit
 from wraith.server.channel_router import ChannelRouter
 from wraith.server.remote_listeners import ForwardListener
+from wraith.server.services import ServicePeer
 from wraith.ssh.server_session import Offer, ServerSession
 from wraith.transports.base import PeerInfo
 from wraith.values.address import Destination, HostPort, UnixPath
@@ -79,9 +81,17 @@ class PeerSession:
         audit.auth_accepted(self._info, user, offer)
         self._grant = decision
         self._router = ChannelRouter(
-            lambda: self._server.rules, decision, self._server.options.connect_timeout
+            lambda: self._server.rules,
+            decision,
+            self._server.options.connect_timeout,
+            functools.partial(self._server.services.open, peer=self._service_peer(user, decision)),
         )
         return True
+
+    def _service_peer(self, user: str, grant: Grant) -> ServicePeer:
+        return ServicePeer(
+            user, grant.fingerprint, grant.principals, self._info.transport, self._info.address
+        )
 
     def disproven(self, user: str, offer: Offer) -> None:
         """As `ServerDelegate.disproven`."""
