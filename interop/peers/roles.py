@@ -113,12 +113,22 @@ def login_name() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
+_handed_out: set[int] = set()
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Find a port that is free now, for programs that cannot pick one themselves."""
+    """Find a port that is free now, for programs that cannot pick one themselves.
+
+    The kernel may offer the same number twice before anybody has bound it; here it comes once.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+        port = int(probe.getsockname()[1])
+    if port in _handed_out:
+        return free_port(host)
+    _handed_out.add(port)
+    return port
 
 
 @contextmanager
