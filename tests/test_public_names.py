@@ -24,6 +24,7 @@ ERRORS = {
     *("SessionError", "SessionLost", "ProtocolError", "AuthenticationError"),
     *("HostKeyError", "HostKeyChanged", "HostKeyMismatch", "HostKeyUnknown"),
     *("ChannelError", "ChannelRefused", "ForwardError"),
+    *("EventError", "EventStreamError", "FrameError", "StreamTruncated", "SlowConsumer"),
 }
 
 PUBLIC = {

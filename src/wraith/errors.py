@@ -15,7 +15,12 @@
     │       └── HostKeyUnknown  WRAITH_HOST_KEY_UNKNOWN   none on record, one was demanded
     ├── ChannelError            WRAITH_CHANNEL_FAILED     one channel failed, the session goes on
     │   └── ChannelRefused      WRAITH_CHANNEL_REFUSED    the server said no, and why
-    └── ForwardError            WRAITH_FORWARD_REFUSED    a remote forward was not granted
+    ├── ForwardError            WRAITH_FORWARD_REFUSED    a remote forward was not granted
+    ├── EventError              WRAITH_EVENT              an event that cannot be sent
+    └── EventStreamError        WRAITH_EVENT_STREAM       a stream of events has ended or broken
+        ├── FrameError          WRAITH_FRAME              a length that no frame may have
+        ├── StreamTruncated     WRAITH_TRUNCATED          it ended in the middle of a frame
+        └── SlowConsumer        WRAITH_SLOW_CONSUMER      more is waiting than may wait
 
 The codes are stable, and shared with the Node package. A message is one sentence for a person; a
 hint, where there is one, is the next step. None of them holds a destination or a secret.
@@ -151,6 +156,36 @@ class ForwardError(WraithError):
     """A remote forward that the server did not grant."""
 
     code = "WRAITH_FORWARD_REFUSED"
+
+
+class EventError(WraithError, ValueError):
+    """An event that cannot be sent: a reserved type, a value that JSON cannot carry, its size."""
+
+    code = "WRAITH_EVENT"
+
+
+class EventStreamError(WraithError):
+    """A stream of events has ended, or cannot go on; a new connection is a new stream."""
+
+    code = "WRAITH_EVENT_STREAM"
+
+
+class FrameError(EventStreamError):
+    """The other side announced a frame of a length that none may have."""
+
+    code = "WRAITH_FRAME"
+
+
+class StreamTruncated(EventStreamError):
+    """The stream ended in the middle of a frame: what was under way is lost."""
+
+    code = "WRAITH_TRUNCATED"
+
+
+class SlowConsumer(EventStreamError):
+    """More events are waiting to be taken than may wait."""
+
+    code = "WRAITH_SLOW_CONSUMER"
 
 
 _REFUSAL_MESSAGES = {
