@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import asyncssh
 import pytest
 
 from wraith.errors import IdentityError, UsageError
-from wraith.ssh import keys, state_dir
+from wraith.ssh import keys
 from wraith.ssh.certificates import sign_user_key
 from wraith.ssh.keys import (
     Agent,
@@ -23,8 +20,8 @@ from wraith.ssh.keys import (
     load_private_key,
     read_or_create_host_key,
     read_private_key,
-    write_private_key,
 )
+from wraith.state.files import write_private
 
 FORMATS = [
     ("ssh-ed25519", "openssh"),
@@ -79,7 +76,7 @@ def test_a_key_shows_its_public_side_only() -> None:
 
 def test_a_file_is_read_if_it_is_ours_alone(tmp_path: Path) -> None:
     path = tmp_path / "id"
-    write_private_key(path, generate().export())
+    write_private(path, generate().export())
     assert path.stat().st_mode & 0o777 == 0o600
     assert read_private_key(path).public.algorithm == "ssh-ed25519"
     path.chmod(0o640)
@@ -88,16 +85,6 @@ def test_a_file_is_read_if_it_is_ours_alone(tmp_path: Path) -> None:
     assert caught.value.hint == f"close it with: chmod 600 {path}"
     with pytest.raises(IdentityError, match="cannot read"):
         read_private_key(tmp_path / "none")
-
-
-def test_a_key_is_never_written_over_another(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "id"
-    path.parent.mkdir()
-    write_private_key(path, b"first")
-    with pytest.raises(FileExistsError):
-        write_private_key(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert list(path.parent.iterdir()) == [path], "nothing is left beside it"
 
 
 def test_a_host_key_is_made_once(tmp_path: Path) -> None:
@@ -116,10 +103,10 @@ def test_of_two_that_make_a_host_key_at_once_the_first_wins(
     winner = generate()
 
     def beaten(where: Path, _data: bytes) -> None:
-        write_private_key(where, winner.export())
+        write_private(where, winner.export())
         raise FileExistsError
 
-    monkeypatch.setattr(keys, "write_private_key", beaten)
+    monkeypatch.setattr(keys, "write_private", beaten)
     key, made = read_or_create_host_key(path)
     assert not made
     assert key.public.blob == winner.public.blob
@@ -222,16 +209,3 @@ async def test_no_agent_or_one_that_does_not_answer_offers_nothing(
     async with an_agent(tmp_path / "agent", None):
         assert await agent.identities() == []
         assert repr(agent) == "<Agent connected=False>"
-
-
-# Where keys lie
-
-
-def test_the_state_directory_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WRAITH_STATE_DIR", str(tmp_path / "here"))
-    assert state_dir.make_state_dir() == tmp_path / "here"
-    assert (tmp_path / "here").stat().st_mode & 0o777 == 0o700
-    monkeypatch.delenv("WRAITH_STATE_DIR")
-    elsewhere: Any = SimpleNamespace(user_state_dir=lambda name: f"/var/{name}")
-    monkeypatch.setattr(state_dir, "platformdirs", elsewhere)
-    assert os.fspath(state_dir.state_dir()) == "/var/wraith"

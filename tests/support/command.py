@@ -18,7 +18,8 @@ from typing import Any, Self
 from click.testing import CliRunner
 
 from wraith.cli import cli
-from wraith.ssh.keys import PrivateKey, generate, write_private_key
+from wraith.ssh.keys import PrivateKey, generate
+from wraith.state.files import write_private
 
 PATIENCE = 30.0  # seconds for a child; an interpreter starts slowly on a busy machine
 
@@ -162,7 +163,7 @@ def make_material(folder: Path) -> Material:
     key = generate("tester")
     folder.mkdir(mode=0o700)
     material = Material(folder, key)
-    write_private_key(Path(material.identity), key.export())
+    write_private(Path(material.identity), key.export())
     material.authorized.write_text(key.public.line() + "\n")
     return material
 

@@ -179,6 +179,7 @@ def test_values_do_not_change_and_may_be_keys() -> None:
         ("tls://*", ListenAddress("tls", "", 443), "tls://*:443"),
         ("iroh://", ListenAddress("iroh", "", 0), "iroh://"),
         ("iroh://127.0.0.1:0", ListenAddress("iroh", "127.0.0.1", 0), "iroh://127.0.0.1:0"),
+        ("quic://", ListenAddress("quic", "", 0), "quic://"),
         ("quic://:4433", ListenAddress("quic", "", 4433), "quic://*:4433"),
     ],
 )

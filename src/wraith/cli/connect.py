@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from wraith.cli import report
-from wraith.cli.options import apply, command, common_options, option, ready_option
+from wraith.cli.options import (
+    apply,
+    command,
+    common_options,
+    option,
+    ready_option,
+    transport_option,
+)
 from wraith.errors import WraithError
 
 if TYPE_CHECKING:
@@ -55,9 +62,9 @@ session_options = apply(
         default="",
         show_default=False,
         envvar="WRAITH_SERVER",
-        help="The server; port 22 unless given.",
+        help="The server; the port is 22 (tls: 443) unless given.",
     ),
-    option("--transport", type=click.Choice(["tcp"]), default="tcp", help="How to reach it."),
+    transport_option("How to reach it."),
     option(
         "--identity",
         "-i",

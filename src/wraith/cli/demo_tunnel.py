@@ -25,7 +25,8 @@ from wraith.cli import report
 from wraith.errors import TransportError, WraithError
 from wraith.protocol.events import NEED_DATA, Connected
 from wraith.protocol.socks5.client import Socks5Client
-from wraith.ssh.keys import generate, write_private_key
+from wraith.ssh.keys import generate
+from wraith.state.files import write_private
 from wraith.values.address import TcpDestination
 
 START_TIMEOUT = 20.0
@@ -75,7 +76,7 @@ def _demonstrate(folder: Path, *, keep: bool, size: int) -> None:
 def _throw_away_keys(folder: Path) -> tuple[Path, Path]:
     key = generate("wraith demo")
     identity, authorized = folder / "id_ed25519", folder / "authorized_keys"
-    write_private_key(identity, key.export())
+    write_private(identity, key.export())
     authorized.write_text(key.public.line() + "\n", encoding="utf-8")
     return identity, authorized
 

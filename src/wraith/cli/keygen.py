@@ -84,13 +84,13 @@ def _make_pair(path: Path, comment: str | None, *, ask: bool) -> None:
 
 def _write_pair(path: Path, public_path: Path, key: PrivateKey, passphrase: str | None) -> None:
     from wraith.errors import UsageError
-    from wraith.ssh.keys import write_private_key
+    from wraith.state.files import write_private
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if public_path.exists():
             raise FileExistsError(public_path)
-        write_private_key(path, key.export(passphrase))
+        write_private(path, key.export(passphrase))
         public_path.write_text(f"{key.public.line()} {key.comment}\n", encoding="utf-8")
     except FileExistsError:
         raise UsageError(

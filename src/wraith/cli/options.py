@@ -21,6 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ARGUMENTS = "wraith.cli.arguments"
 
+TRANSPORTS = "tcp"
+
 version_option = click.version_option(__version__, prog_name="wraith")
 
 
@@ -107,6 +109,11 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """A `click.option` with what every option of Wraith can do; its default is shown."""
     settings.setdefault("show_default", True)
     return click.option(*names, cls=Option, **settings)
+
+
+def transport_option(text: str) -> Callable[[F], F]:
+    """`--transport`: not a fixed choice, since other distributions may bring some."""
+    return option("--transport", metavar=TRANSPORTS, default="tcp", help=text)
 
 
 def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:

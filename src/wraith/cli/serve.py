@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import socket
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -19,6 +19,7 @@ from wraith.cli.options import (
     option,
     read_again,
     ready_option,
+    transport_option,
 )
 from wraith.streams.log_line import log_event
 
@@ -64,15 +65,10 @@ serve_options = apply(
         "--listen",
         multiple=True,
         metavar="ADDR:PORT",
-        show_default="port 22 of every interface",
+        show_default="port 22 (tls: 443) of every interface",
         help="Address to listen on, also as tcp://ADDR:PORT; port 0 takes a free one.",
     ),
-    option(
-        "--transport",
-        type=click.Choice(["tcp"]),
-        default="tcp",
-        help="Transport of addresses without a scheme.",
-    ),
+    transport_option("Transport of addresses without a scheme."),
     option(
         "--key",
         metavar="PATH",
@@ -235,11 +231,11 @@ def _reload(ctx: click.Context, server: Server) -> None:
 
 
 def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
-    connect = connect_command(server)
+    commands = connect_commands(server)
     facts: dict[str, object] = {
         "listen": list(server.listen_addresses),
         "host_key": server.host_key_fingerprint,
-        "connect": connect,
+        "connect": commands[0] if commands else None,
     }
     report.ready(ready_fd, facts)
     if not human:
@@ -249,24 +245,13 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
     for url in server.listen_addresses:
         report.say(f"listening on   {url}")
     report.say(f"host key       {server.host_key_fingerprint}{made}")
-    report.say(f"\nOn the other machine:\n\n  {connect}\n")
+    which = "On the other machine, one of" if len(commands) > 1 else "On the other machine"
+    report.say("\n".join([f"\n{which}:\n", *(f"  {line}" for line in commands), ""]))
 
 
-def connect_command(server: Server) -> str:
-    """The line to paste on the other side."""
-    address = server.listen_addresses[0].partition("://")[2]
-    host, _, port = address.rpartition(":")
-    if host in ("0.0.0.0", "[::]"):  # noqa: S104 - recognised here, not bound
-        host = _own_address()
-    where = host if port == "22" else f"{host}:{port}"
-    return f"wraith connect --server {where} --host-key {server.host_key_fingerprint}"
-
-
-def _own_address() -> str:
-    """The address of this machine that others most likely reach; nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
+def connect_commands(server: Server) -> list[str]:
+    """The lines to paste on the other side, one for each way in."""
+    return [
+        shlex.join(["wraith", "connect", *options, "--host-key", server.host_key_fingerprint])
+        for options in server.invitations
+    ]

@@ -21,7 +21,7 @@ from wraith.policy.known_hosts import (
     known_algorithms,
 )
 from wraith.ssh.client_session import read_host_key
-from wraith.ssh.state_dir import state_dir
+from wraith.state.folder import state_dir
 from wraith.streams.log_line import log_event
 
 _log = logging.getLogger("wraith.client")

@@ -11,7 +11,7 @@ from pathlib import Path
 from wraith.errors import UsageError
 from wraith.ssh.keys import AskPassphrase, no_passphrase
 from wraith.transports.base import Transport
-from wraith.transports.tcp import DEFAULT_PORT, TcpTransport
+from wraith.transports.registry import kind_of
 from wraith.values.address import HostPort, parse_host_port
 from wraith.values.credentials import Credentials, parse_credentials
 from wraith.values.forward_spec import (
@@ -20,6 +20,9 @@ from wraith.values.forward_spec import (
     parse_local_forward,
     parse_remote_forward,
 )
+
+DEFAULT_PORT = 22
+"""The port that known_hosts leaves out (sshd(8))."""
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
@@ -32,10 +35,12 @@ class ConnectOptions:
     """
 
     server: str = ""
-    """The server as `host` or `host:port`; the port is 22 unless given."""
+    """The server as `host` or `host:port`; without a port it is the transport's own: 22 for TCP,
+    443 for TLS."""
 
     transport: str | Transport = "tcp"
-    """`tcp`, or a transport object such as `wraith.testing.MemoryTransport`."""
+    """`tcp`, another transport's name, or a transport object such as
+    `wraith.testing.MemoryTransport`."""
 
     user: str = ""
     """The user name to log in as; the login name by default."""
@@ -106,22 +111,15 @@ class ConnectOptions:
         """The transport that these options name."""
         if not isinstance(self.transport, str):
             return self.transport
-        if self.transport != "tcp":
-            raise UsageError(
-                f"unknown transport {self.transport!r}", hint="this version offers: tcp"
-            )
-        if not self.server:
-            raise UsageError("no server given", hint="name it with --server HOST[:PORT]")
-        address = parse_host_port(self.server, default_port=DEFAULT_PORT)
-        if not address.port:
-            raise UsageError(f"no server can have port 0: {self.server}")
-        return TcpTransport(address)
+        return kind_of(self.transport).connecting(self)
 
     def known_host_name(self) -> tuple[str, int]:
         """The host and port under which the server's key is recorded."""
-        if not self.server:
+        transport = self.transport
+        port = kind_of(transport).default_port if isinstance(transport, str) else DEFAULT_PORT
+        if not self.server or port is None:
             return self.make_transport().server, DEFAULT_PORT
-        address = parse_host_port(self.server, default_port=DEFAULT_PORT)
+        address = parse_host_port(self.server, default_port=port)
         return address.host, address.port
 
     def user_name(self) -> str:

@@ -11,7 +11,7 @@ from wraith.errors import UsageError
 from wraith.policy.access import AccessRules
 from wraith.server.services import Service, Services
 from wraith.transports.base import Acceptor
-from wraith.transports.tcp import TcpAcceptor
+from wraith.transports.registry import acceptors, kind_of
 from wraith.values.address import ListenAddress, parse_listen
 
 
@@ -31,8 +31,9 @@ class ServeOptions:
     """
 
     listen: Sequence[str | Acceptor] = ()
-    """Addresses as `ADDR:PORT` or `tcp://ADDR:PORT`, or acceptor objects such as
-    `wraith.testing.MemoryAcceptor`. By default port 22 of every interface."""
+    """Addresses as `ADDR:PORT` or with a transport, as in `tcp://ADDR:PORT`, or acceptor objects
+    such as `wraith.testing.MemoryAcceptor`; several transports may serve together. By default the
+    transport's own port (22 for TCP, 443 for TLS) of every interface."""
 
     transport: str = "tcp"
     """The transport of addresses without a scheme."""
@@ -93,7 +94,7 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         """Check everything now, so that a mistake is told before anything is opened."""
-        self.listen_addresses()
+        self.acceptors()
         self.access_rules()
         self.remote_forward_scope()
         Services(self.services)
@@ -104,27 +105,17 @@ class ServeOptions:
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name.replace('_', '-')} must be more than 0 seconds")
 
-    def listen_addresses(self) -> list[ListenAddress | Acceptor]:
-        """The addresses and acceptors to listen on."""
-        return [
-            self._checked(item) if isinstance(item, str) else item
-            for item in self.listen or [":22"]
-        ]
-
-    def _checked(self, text: str) -> ListenAddress:
-        address = parse_listen(text, default_scheme=self.transport)
-        if address.scheme != "tcp":
-            raise UsageError(
-                f"unknown transport {address.scheme!r}", hint="this version offers: tcp"
-            )
-        return address
+    def listen_addresses(self) -> list[ListenAddress]:
+        """The addresses to listen on, beside the acceptors that were given."""
+        texts = [item for item in self.listen if isinstance(item, str)]
+        if not self.listen:
+            texts = [_everywhere(self.transport)]
+        return [parse_listen(text, default_scheme=self.transport) for text in texts]
 
     def acceptors(self) -> list[Acceptor]:
-        """One acceptor for each address."""
-        return [
-            TcpAcceptor(item) if isinstance(item, ListenAddress) else item
-            for item in self.listen_addresses()
-        ]
+        """The acceptors that were given, and one for each address; nothing is opened yet."""
+        given = [item for item in self.listen if not isinstance(item, str)]
+        return [*given, *acceptors(self.listen_addresses(), self)]
 
     def access_rules(self) -> AccessRules:
         """The rules, parsed."""
@@ -138,3 +129,9 @@ class ServeOptions:
             raise UsageError(
                 f"remote-forwards must be off, loopback or any, not {self.remote_forwards!r}"
             ) from None
+
+
+def _everywhere(transport: str) -> str:
+    """Where a transport listens unless told: every interface, at its own port if it has one."""
+    port = kind_of(transport).default_port
+    return f"{transport}://" if port is None else f"{transport}://:{port}"

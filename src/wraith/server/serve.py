@@ -21,7 +21,7 @@ from wraith.server.services import Services
 from wraith.server.session import PeerSession
 from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
 from wraith.ssh.server_session import ServerSettings, serve_ssh, server_settings
-from wraith.ssh.state_dir import state_dir
+from wraith.state.folder import state_dir
 from wraith.streams.tasks import TaskSet
 from wraith.transports.base import Acceptor, PeerInfo
 
@@ -69,6 +69,12 @@ class Server:
     def listen_addresses(self) -> tuple[str, ...]:
         """The addresses really bound, in URL form."""
         return tuple(url for acceptor in self._acceptors for url in acceptor.addresses)
+
+    @property
+    def invitations(self) -> tuple[tuple[str, ...], ...]:
+        """The options with which `wraith connect` comes here, for each way that there is."""
+        invitations = (acceptor.invitation for acceptor in self._acceptors)
+        return tuple(options for options in invitations if options)
 
     @property
     def host_key_fingerprint(self) -> str:
@@ -136,13 +142,15 @@ class Server:
         self._host_key, self.host_key_created = read_or_create_host_key(path)
 
     def reload(self, options: ServeOptions | None = None) -> None:
-        """Read the keys again; what cannot be read keeps its old value and is reported.
+        """Read keys and certificates again; what is bad keeps its old value and is reported.
 
         With `options`, the rules and limits are theirs from now on: rules and limits on connections
         for everybody, what is agreed at log-in for new sessions. Where the server listens, its
         host key and its services stay as they are.
         """
         self.identities.reload(options)
+        for acceptor in self._acceptors:
+            acceptor.reload(options or self.options)
         if options is None:
             return
         self.options = dataclasses.replace(options, listen=self.options.listen)

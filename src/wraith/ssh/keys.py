@@ -6,9 +6,7 @@ Above this room a key is a `PrivateKey` that can be named but not looked into, a
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import asyncssh
 
 from wraith.errors import IdentityError
 from wraith.policy.keys import PublicKey
+from wraith.state.files import write_private
 
 AskPassphrase = Callable[[str], str | None]
 """Asked with the name of a locked key; None when there is nobody to ask."""
@@ -101,23 +100,6 @@ def read_private_key(path: Path, ask_passphrase: AskPassphrase = no_passphrase) 
     return load_private_key(data, name=str(path), ask_passphrase=ask_passphrase)
 
 
-def write_private_key(path: Path, data: bytes) -> None:
-    """Write a key with mode 0600, whole or not at all; never over a file that is there.
-
-    Raises `FileExistsError` or another `OSError`.
-    """
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(scratch, path)  # unlike a rename, this fails if the name is taken
-    finally:
-        with contextlib.suppress(OSError):
-            Path(scratch).unlink()
-
-
 def read_or_create_host_key(path: Path) -> tuple[PrivateKey, bool]:
     """The server's host key, made on first use; and whether it was made just now."""
     if path.exists():
@@ -125,7 +107,7 @@ def read_or_create_host_key(path: Path) -> tuple[PrivateKey, bool]:
     key = generate("wraith host key")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private_key(path, key.export())
+        write_private(path, key.export())
     except OSError as error:
         if path.exists():  # somebody else was quicker
             return read_private_key(path), False

@@ -1,15 +1,18 @@
 """What a transport is: a way to get one duplex byte stream between a client and a server.
 
 The connecting side has `Transport.connect`, the accepting side an `Acceptor`. Neither knows what is
-said on the stream, and what is said there cannot learn which transport carries it.
+said on the stream, and what is said there cannot learn which transport carries it. A `Kind` makes
+both out of options; `registry` knows the kinds by their names.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from wraith.values.address import ListenAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +69,49 @@ class Acceptor(Protocol):
     async def close(self) -> None:
         """Stop accepting, and free the addresses; streams already accepted live on."""
         ...
+
+    @property
+    def invitation(self) -> tuple[str, ...]:
+        """The options with which `wraith connect` comes here; () where no command line does.
+
+        For people to paste, once it has started.
+        """
+        ...
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Read again what it keeps in files; what is bad keeps its old value and is logged."""
+        ...
+
+
+class ConnectSettings(Protocol):
+    """What a transport may read of `wraith.ConnectOptions`."""
+
+    @property
+    def server(self) -> str:
+        """The server as `host` or `host:port`; "" where none was named."""
+        ...
+
+
+class ServeSettings(Protocol):
+    """What a transport may read of `wraith.ServeOptions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A transport by its name: what makes its two sides out of a client's and a server's options.
+
+    Both makers open nothing, and raise `UsageError` for options that they cannot use.
+    """
+
+    name: str
+    """As on the command line and before `://`."""
+
+    connecting: Callable[[Any], Transport]
+    """Makes the connecting side from `ConnectSettings`."""
+
+    accepting: Callable[[Sequence[ListenAddress], Any], Sequence[Acceptor]]
+    """Makes one acceptor for each address of one server, from `ServeSettings`; they may share what
+    they like."""
+
+    default_port: int | None = None
+    """The server's port where none is named; None for a transport without ports."""

@@ -6,7 +6,7 @@ import asyncio
 
 from wraith.errors import ListenError, TransportError
 from wraith.streams.memory import memory_pair
-from wraith.transports.base import Accept, PeerInfo, ProtocolFactory
+from wraith.transports.base import Accept, PeerInfo, ProtocolFactory, ServeSettings
 
 
 class MemoryTransport:
@@ -30,6 +30,7 @@ class MemoryAcceptor:
     """Accepts the streams of one process."""
 
     addresses = ("memory://",)
+    invitation = ()
 
     def __init__(self) -> None:
         self._accept: Accept | None = None
@@ -46,6 +47,9 @@ class MemoryAcceptor:
     async def close(self) -> None:
         """Stop accepting."""
         self._accept = None
+
+    def reload(self, settings: ServeSettings) -> None:
+        """As `Acceptor.reload`; there are no files."""
 
     def connect(self, factory: ProtocolFactory) -> asyncio.Transport:
         """One more stream to whoever accepts here. Raises `TransportError` where nobody does."""

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
+from collections.abc import Sequence
 
-from wraith.dialing.direct import resolve
-from wraith.dialing.happy_eyeballs import connect_first
-from wraith.errors import TransportError
 from wraith.streams.listening import Listener, listen, listen_on
 from wraith.streams.socket_stream import open_socket_stream
-from wraith.transports.base import Accept, PeerInfo, ProtocolFactory
+from wraith.transports.base import (
+    Accept,
+    Acceptor,
+    ConnectSettings,
+    Kind,
+    PeerInfo,
+    ProtocolFactory,
+    ServeSettings,
+)
+from wraith.transports.reaching import Dial, dial_directly, reach, server_address, server_option
 from wraith.values.address import HostPort, ListenAddress
 
 DEFAULT_PORT = 22
 
 
 class TcpTransport:
-    """Connects to one server by TCP, over whichever of its addresses answers first."""
+    """Connects to one server by TCP; `dial` makes the socket, directly by default."""
 
     name = "tcp"
 
-    def __init__(self, server: HostPort) -> None:
+    def __init__(self, server: HostPort, dial: Dial = dial_directly) -> None:
         self._server = server
+        self._dial = dial
 
     def __repr__(self) -> str:
         return f"<TcpTransport {self.server}>"
@@ -35,30 +42,12 @@ class TcpTransport:
 
     async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
         """As `Transport.connect`."""
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await resolve(self._server.host, self._server.port)
-                sock = await connect_first(addresses)
-        except TimeoutError:
-            raise TransportError(
-                f"cannot reach {self.server}: no answer within {timeout:g} s",
-                hint="check the address, and that no firewall drops the connection",
-            ) from None
-        except OSError as error:
-            raise TransportError(f"cannot reach {self.server}: {_reason(error)}") from error
+        sock = await reach(self._server, self._dial, timeout)
         try:
             return await open_socket_stream(sock, factory())
         except BaseException:
             sock.close()
             raise
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "the name is unknown, or cannot be resolved now"
-    if error.errno == errno.ECONNREFUSED:
-        return "connection refused: nothing listens on that port"
-    return (error.strerror or str(error)).lower()
 
 
 class TcpAcceptor:
@@ -78,16 +67,23 @@ class TcpAcceptor:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses really bound, in URL form."""
-        bound = self._listener.addresses if self._listener is not None else ()
-        return tuple(f"tcp://{address}" for address in bound)
+        return urls("tcp", self._listener)
+
+    @property
+    def invitation(self) -> tuple[str, ...]:
+        """As `Acceptor.invitation`."""
+        return server_options(self._listener, DEFAULT_PORT)
 
     async def start(self, accept: Accept) -> None:
         """Bind and begin to accept."""
         self._listener = await listen(
             HostPort(self._address.host, self._address.port),
-            lambda: _Accepted(accept),
+            lambda: Greeter("tcp", accept),
             hint="choose another port, for example --listen 0.0.0.0:2222",
         )
+
+    def reload(self, settings: ServeSettings) -> None:
+        """As `Acceptor.reload`; TCP keeps nothing in files."""
 
     async def close(self) -> None:
         """Stop accepting."""
@@ -109,12 +105,19 @@ class InheritedTcpAcceptor:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The address that it was bound to, in URL form."""
-        bound = self._listener.addresses if self._listener is not None else ()
-        return tuple(f"tcp://{address}" for address in bound)
+        return urls("tcp", self._listener)
+
+    @property
+    def invitation(self) -> tuple[str, ...]:
+        """As `Acceptor.invitation`."""
+        return server_options(self._listener, DEFAULT_PORT)
 
     async def start(self, accept: Accept) -> None:
         """Begin to accept."""
-        self._listener = await listen_on(self._sock, lambda: _Accepted(accept))
+        self._listener = await listen_on(self._sock, lambda: Greeter("tcp", accept))
+
+    def reload(self, settings: ServeSettings) -> None:
+        """As `Acceptor.reload`; TCP keeps nothing in files."""
 
     async def close(self) -> None:
         """Stop accepting; whoever bound the socket may go on with it."""
@@ -124,19 +127,33 @@ class InheritedTcpAcceptor:
             self._listener = None
 
 
-class _Accepted(asyncio.Protocol):
+def urls(scheme: str, listener: Listener | None) -> tuple[str, ...]:
+    """What a listener is really bound to, in URL form."""
+    bound = listener.addresses if listener is not None else ()
+    return tuple(f"{scheme}://{address}" for address in bound)
+
+
+def server_options(listener: Listener | None, default_port: int) -> tuple[str, ...]:
+    """The options that lead to a listener: to its first address, as a person would choose."""
+    bound = listener.addresses[0] if listener is not None else None
+    return server_option(bound, default_port) if isinstance(bound, HostPort) else ()
+
+
+class Greeter(asyncio.Protocol):
     """Learns who came, then hands the stream to the protocol that the server chose."""
 
-    def __init__(self, accept: Accept) -> None:
+    def __init__(self, transport: str, accept: Accept) -> None:
+        self._transport = transport
         self._accept = accept
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask the server; the stream ends at once where it wants none."""
         assert isinstance(transport, asyncio.Transport)
         peername = transport.get_extra_info("peername")
         if peername is None:  # gone between the kernel's accept and ours
             transport.abort()
             return
-        protocol = self._accept(PeerInfo("tcp", plain_address(peername[0])))
+        protocol = self._accept(PeerInfo(self._transport, plain_address(peername[0])))
         if protocol is None:
             transport.abort()
             return
@@ -148,3 +165,14 @@ def plain_address(address: str) -> str:
     """An address as it is logged and judged: no zone, and IPv4 not dressed as IPv6."""
     address = address.partition("%")[0]
     return address.removeprefix("::ffff:") if "." in address else address
+
+
+def _connecting(settings: ConnectSettings) -> TcpTransport:
+    return TcpTransport(server_address(settings.server, DEFAULT_PORT))
+
+
+def _accepting(addresses: Sequence[ListenAddress], settings: ServeSettings) -> list[Acceptor]:
+    return [TcpAcceptor(address) for address in addresses]
+
+
+TCP = Kind("tcp", _connecting, _accepting, default_port=DEFAULT_PORT)

@@ -114,8 +114,8 @@ class ListenAddress:
     port: int
 
     def __str__(self) -> str:
-        if self.scheme == "iroh" and not self.host and not self.port:
-            return "iroh://"
+        if self.scheme not in DEFAULT_PORTS and not self.host and not self.port:
+            return f"{self.scheme}://"
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
 
@@ -168,12 +168,12 @@ def parse_listen(text: str, *, default_scheme: str = "tcp") -> ListenAddress:
     """Return the address in `ADDR:PORT` or `SCHEME://ADDR:PORT`.
 
     `:PORT` and `*:PORT` are every interface; without a port it is the scheme's own, if it has
-    one (`DEFAULT_PORTS`). `iroh://` needs neither. Whether a scheme exists is not asked here.
-    Raises `UsageError`.
+    one (`DEFAULT_PORTS`). Others, such as `iroh://`, may need neither. Whether a scheme exists is
+    not asked here. Raises `UsageError`.
     """
     url = _URL.fullmatch(text)
     scheme, rest = (url[1].lower(), url[2]) if url else (default_scheme, text)
-    if scheme == "iroh" and not rest:
+    if scheme not in DEFAULT_PORTS and not rest:
         return ListenAddress(scheme, "", 0)
     try:
         host, port = _split_listen(rest)

@@ -1,4 +1,4 @@
-"""Where keys lie on disk: those that Wraith made, and the host keys that it has seen."""
+"""Where Wraith keeps the keys and certificates that it made, and the host keys that it has seen."""
 
 from __future__ import annotations
 

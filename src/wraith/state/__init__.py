@@ -1,0 +1,1 @@
+"""What Wraith keeps on disk: where it lies, and files that are there whole or not at all."""

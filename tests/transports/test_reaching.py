@@ -1,0 +1,78 @@
+"""Reaching a server's socket, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import pytest
+
+from wraith.errors import TransportError, UsageError
+from wraith.transports import reaching
+from wraith.transports.reaching import dial_directly, reach, server_address, server_option
+from wraith.values.address import HostPort
+
+SERVER = HostPort("gw.example.com", 22)
+
+
+async def test_a_socket_that_leads_to_the_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = HostPort("127.0.0.1", server.getsockname()[1])
+        with await reach(address, dial_directly, 5) as sock:
+            assert sock.getpeername() == server.getsockname()
+            assert not sock.getblocking()
+
+
+async def test_whoever_does_not_answer_is_given_up() -> None:
+    async def silent(_server: HostPort) -> socket.socket:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with pytest.raises(TransportError, match=r"gw.example.com:22: no answer within 0.05 s"):
+        await reach(SERVER, silent, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ECONNREFUSED, ""), "connection refused: nothing listens on that port"),
+        (socket.gaierror(socket.EAI_NONAME, ""), "the name is unknown"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "no route to host"),
+        (OSError("odd"), "odd"),
+    ],
+)
+async def test_each_failure_is_one_sentence(error: OSError, sentence: str) -> None:
+    async def fails(_server: HostPort) -> socket.socket:
+        raise error
+
+    with pytest.raises(TransportError) as caught:
+        await reach(SERVER, fails, 5)
+    assert caught.value.message.startswith(f"cannot reach gw.example.com:22: {sentence}")
+
+
+async def test_a_sentence_that_the_dialer_has_already_stays() -> None:
+    async def says(_server: HostPort) -> socket.socket:
+        raise TransportError("the proxy refused")
+
+    with pytest.raises(TransportError, match=r"^the proxy refused$"):
+        await reach(SERVER, says, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("", "no server given"), ("gw.example.com:0", "no server can have port 0")],
+)
+def test_a_server_that_cannot_be(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        server_address(text, 22)
+
+
+def test_the_option_that_leads_to_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert server_address("gw.example.com", 443) == HostPort("gw.example.com", 443)
+    assert server_option(HostPort("192.0.2.7", 22), 22) == ("--server", "192.0.2.7")
+    assert server_option(HostPort("192.0.2.7", 22), 443) == ("--server", "192.0.2.7:22")
+    assert server_option(HostPort("2001:db8::7", 443), 443) == ("--server", "[2001:db8::7]")
+    monkeypatch.setattr(reaching, "_own_address", lambda: "192.0.2.1")
+    for every in ("0.0.0.0", "::"):
+        assert server_option(HostPort(every, 22), 22) == ("--server", "192.0.2.1")
