@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 import wraith
+import wraith.pubsub
 import wraith.testing
 from wraith.errors import WraithError
 
@@ -37,6 +38,11 @@ PUBLIC = {
 
 TESTING = {"PROMISES", "Loopback", "MakePair", "MemoryAcceptor", "MemoryTransport", "Recorder"}
 
+PUBSUB = {
+    *("Action", "Bus", "BusEvent", "ByteStream", "EventEnvelope", "EventTarget", "Gap"),
+    *("Identity", "Subscription"),
+}
+
 DATA = {"__version__", "PROMISES", "MakePair"}
 """Names that are neither functions nor classes."""
 
@@ -47,7 +53,9 @@ def whole_tree(kind: type[WraithError] = WraithError) -> Iterator[type[WraithErr
         yield from whole_tree(below)
 
 
-@pytest.mark.parametrize(("module", "names"), [(wraith, PUBLIC), (wraith.testing, TESTING)])
+@pytest.mark.parametrize(
+    ("module", "names"), [(wraith, PUBLIC), (wraith.pubsub, PUBSUB), (wraith.testing, TESTING)]
+)
 def test_a_module_exports_these_names_and_no_other(module: ModuleType, names: set[str]) -> None:
     assert set(module.__all__) == names
     assert len(module.__all__) == len(names)
@@ -58,12 +66,12 @@ def test_the_overview_lists_what_is_exported() -> None:
     text = (DOCS / "architecture/overview.md").read_text(encoding="utf-8")
     table = text.partition("| name | what it is |")[2].partition("| command |")[0]
     named = set(re.findall(r"\b[A-Za-z_]+\b", " ".join(re.findall(r"`([^`]+)`", table))))
-    no_names_of_ours = {"wraith", "testing", "destination"}  # a module, and an argument
+    no_names_of_ours = {"wraith", "testing", "pubsub", "destination"}  # modules, an argument
     assert named - no_names_of_ours == PUBLIC - ERRORS - {"__version__"} | {"WraithError"}
 
 
 def public_objects() -> Iterator[tuple[str, object]]:
-    for module in (wraith, wraith.testing):
+    for module in (wraith, wraith.pubsub, wraith.testing):
         for name in module.__all__:
             if name not in DATA:
                 yield f"{module.__name__}.{name}", getattr(module, name)

@@ -25,6 +25,7 @@ from wraith.protocol.envelope import (
     requested_topic,
     subscribe,
     unsubscribe,
+    with_origin,
 )
 from wraith.protocol.events import NEED_DATA, Malformed
 
@@ -137,8 +138,9 @@ def test_one_that_names_none_is_seen(payload: Any) -> None:
 
 def test_the_copy_for_other_servers_names_its_origin() -> None:
     event = EventEnvelope("tick", "a", [1])
-    assert encode_body(event, "me") == b'{"type":"tick","id":"a","payload":[1],"origin":"me"}'
-    assert decode_copy(encode_body(event, "me")) == (event, "me")
+    copy = with_origin(encode_body(event), "me")
+    assert copy == b'{"type":"tick","id":"a","payload":[1],"origin":"me"}'
+    assert decode_copy(copy) == (event, "me")
     assert decode_copy(encode_body(event)) == (event, "")
     assert decode_copy(b'{"type":"tick","id":"a","payload":[1],"origin":7}') == (event, "")
 

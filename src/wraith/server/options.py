@@ -9,7 +9,9 @@ from pathlib import Path
 
 from wraith.errors import UsageError
 from wraith.policy.access import AccessRules
-from wraith.server.services import Service, Services
+from wraith.protocol.envelope import DEFAULT_MAX_FRAME, checked_max_frame
+from wraith.pubsub.bus import May
+from wraith.server.services import Service, checked_name
 from wraith.transports.base import Acceptor
 from wraith.transports.registry import acceptors, kind_of
 from wraith.values.address import ListenAddress, parse_listen
@@ -62,6 +64,14 @@ class ServeOptions:
     """What answers channels to reserved names (`wraith-…`), beside the server's own services or in
     place of one. Not changed by a reload."""
 
+    bus_may: May | None = field(default=None, repr=False)
+    """What peers may do on the event bus: `may(peer, action, topic)`, asked for every event and
+    every subscription, with a `ServicePeer`. By default everything that rules and keys let in. Not
+    changed by a reload."""
+
+    bus_max_frame: int = DEFAULT_MAX_FRAME
+    """The largest event on the bus, in bytes, from 1 KiB to 64 MiB."""
+
     remote_forwards: str = RemoteForwardScope.LOOPBACK
     """Which addresses `-R` may bind: `off`, `loopback` or `any`."""
 
@@ -97,7 +107,12 @@ class ServeOptions:
         self.acceptors()
         self.access_rules()
         self.remote_forward_scope()
-        Services(self.services)
+        for name in self.services:
+            checked_name(name)
+        try:
+            checked_max_frame(self.bus_max_frame)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
         for name in ("max_auth_attempts", "max_channels", "max_startups", "max_startups_per_ip"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1")

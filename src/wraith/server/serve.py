@@ -13,6 +13,7 @@ from typing import Self
 from wraith._version import __version__
 from wraith.policy.limits import StartupLimits
 from wraith.policy.penalties import Offence, Penalties
+from wraith.pubsub.bus import Bus
 from wraith.server import audit
 from wraith.server.identity_store import IdentityStore
 from wraith.server.options import ServeOptions
@@ -45,7 +46,9 @@ class Server:
         self.options = options
         self.rules = options.access_rules()
         self.identities = IdentityStore(options)
-        self.services = Services(options.services)
+        self.bus = Bus(may=options.bus_may, max_frame=options.bus_max_frame)
+        """The event bus behind `wraith-control`; this program publishes and listens here."""
+        self.services = Services(options.services, self.bus)
         self._tasks = TaskSet("server")
         self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
         self._acceptors: list[Acceptor] = []
@@ -117,6 +120,7 @@ class Server:
         self.identities.load()
         self._load_host_key()
         self._settings = self._make_settings()
+        self.bus.start()
         for acceptor in self.options.acceptors():
             self._acceptors.append(acceptor)
             await acceptor.start(self._accept)
@@ -173,6 +177,7 @@ class Server:
             else:
                 peer.abort()
         await self._part()
+        await self.bus.close()
         await self._tasks.close()
 
     async def _drain(self, seconds: float) -> None:

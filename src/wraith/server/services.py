@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from wraith.errors import ChannelRefused, Refusal, UsageError
+from wraith.pubsub.bus import Bus
+from wraith.pubsub.bus_channel import BusChannel
 from wraith.server.echo import EchoService
 from wraith.streams.log_line import log_event
 from wraith.values.address import RESERVED_PREFIX, TcpDestination
@@ -49,18 +51,23 @@ Service: TypeAlias = Callable[[ServicePeer], asyncio.Protocol]
 Called in the event loop, and must not block. It may raise `ChannelRefused`.
 """
 
-BUILT_IN: Mapping[str, Service] = {"wraith-echo": lambda _peer: EchoService()}
+ECHO = "wraith-echo"
+CONTROL = "wraith-control"
 
 
 class Services:
-    """The services of one server, by their names."""
+    """The services of one server, by their names.
 
-    def __init__(self, own: Mapping[str, Service]) -> None:
-        """Those that every server has, and `own`, which may take the place of the former.
+    Those that every server has, and `own`, which may take the place of the former. Raises
+    `UsageError` for a name that is not a reserved one.
+    """
 
-        Raises `UsageError` for a name that is not a reserved one.
-        """
-        self._services = {**BUILT_IN, **{_checked(name): make for name, make in own.items()}}
+    def __init__(self, own: Mapping[str, Service], bus: Bus) -> None:
+        self._services: dict[str, Service] = {
+            ECHO: lambda _peer: EchoService(),
+            CONTROL: lambda peer: BusChannel(bus, peer),
+            **{checked_name(name): make for name, make in own.items()},
+        }
 
     def __repr__(self) -> str:
         return f"<Services {' '.join(sorted(self._services))}>"
@@ -83,7 +90,8 @@ class Services:
             raise ChannelRefused(Refusal.FAILED) from None
 
 
-def _checked(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return the name of a service in lower case. Raises `UsageError` if it is not reserved."""
     try:
         checked = checked_host(name).lower()
     except TextError as error:
