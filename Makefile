@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo check test bench clean
+.PHONY: demo check test costs bench clean
 
 # A whole tunnel on this machine. ARGS=--keep leaves the proxy up until Ctrl-C.
 demo: $(READY)
@@ -17,6 +17,10 @@ check: $(READY)
 # Everything: the checks, and the tests against real peers.
 test: $(READY)
 	scripts/test
+
+# System calls and instructions of each message, connection and megabyte, against their ceilings.
+costs: $(READY)
+	$(BIN)/python -m bench.costs
 
 # Side by side with OpenSSH and others. ARGS="--quick" for a minute's worth.
 bench: $(READY)

@@ -1,0 +1,191 @@
+"""What is thrown at, and the invariant of each; `TARGETS` is the list.
+
+A target takes a mutated example and a source of chance for how it is cut. It returns when the
+invariant held, and raises anything when it did not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+
+from asyncssh.misc import ProtocolError
+from asyncssh.packet import PacketDecodeError
+
+from fuzz.mutate import cuts
+from tests.policy.openssh_material import ALICE, BOB, CA, HOST, LIMITED_CERTIFICATE
+from tests.policy.wire_builders import key_of, krl, section
+from tests.support.playbook import converse
+from tests.support.ssh_link import CIPHERS, Link, Listening
+from wraith.errors import UsageError
+from wraith.policy.access import Rule
+from wraith.policy.authorized_keys import AuthorizedKeys
+from wraith.policy.keys import parse_certificate, parse_key_blob
+from wraith.policy.known_hosts import KnownHosts
+from wraith.policy.revoked_keys import RevokedKeys
+from wraith.protocol.local_port import LocalPortServer
+from wraith.protocol.socks5.client import Socks5Client
+from wraith.ssh.packet_reader import BrokenPacket
+from wraith.values.address import TcpDestination, parse_destination, parse_listen
+from wraith.values.credentials import Credentials
+from wraith.values.forward_spec import parse_local_forward, parse_remote_forward
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser, good examples for it, and what must hold for bad ones."""
+
+    name: str
+    seeds: Sequence[bytes]
+    run: Callable[[bytes, random.Random], None]
+
+
+# SSH packets: what each channel hears is what was sent to it, or the beginning of that.
+
+_DOCUMENTED = (BrokenPacket, ProtocolError, PacketDecodeError)
+"""What ends a session, and only that session."""
+
+_SAID = (b"for the first channel only", b"SECOND" * 500, b"third")
+
+
+@functools.cache
+def _conversation(cipher: bytes) -> bytes:
+    peer = Link(cipher).peer
+    return b"".join(
+        [
+            peer.data(0, _SAID[0]),
+            peer.data(1, _SAID[1]),
+            peer.adjust(0, 100),
+            peer.packet(b"\x04debug"),
+            peer.data(2, _SAID[2]),
+            peer.request(2),
+            peer.eof(0),
+            peer.close(1),
+        ]
+    )
+
+
+def _packets(cipher: bytes, data: bytes, chance: random.Random) -> None:
+    link = Link(cipher)
+    channels = [link.open(Listening) for _ in _SAID]
+    with contextlib.suppress(*_DOCUMENTED):
+        link.hears(*cuts(data, chance))
+    for channel, said in zip(channels, _SAID, strict=True):
+        assert said.startswith(channel.data), "a channel heard what was not for it"
+    link.end()
+
+
+def _genuine_packets(cipher: bytes, data: bytes, chance: random.Random) -> None:
+    """The mutation inside a packet that is genuine: a peer with the keys, and bad intentions."""
+    link = Link(cipher)
+    channels = [link.open(Listening) for _ in _SAID]
+    pieces = cuts(data[:4096] or b"\0", chance)
+    sealed = b"".join(link.peer.packet(piece or b"\0") for piece in pieces)
+    with contextlib.suppress(*_DOCUMENTED):
+        link.hears(*cuts(sealed, chance))
+    for channel in channels:
+        assert channel.data in data, "a channel heard what nobody sent"
+    link.end()
+
+
+def _plain(kind: int, channel: int, rest: bytes) -> bytes:
+    return bytes((kind,)) + channel.to_bytes(4, "big") + rest
+
+
+_PLAIN = [
+    _plain(94, 0, b"\0\0\0\5hello"),
+    _plain(93, 1, b"\0\1\0\0"),
+    _plain(95, 0, b"\0\0\0\1\0\0\0\2no"),
+    _plain(96, 2, b""),
+    _plain(97, 2, b""),
+    _plain(98, 1, b"\0\0\0\4exec\1"),
+    _plain(91, 0, b"\0\0\0\7\0\2\0\0\0\0\x80\0"),
+    _plain(92, 0, b"\0\0\0\1\0\0\0\2no\0\0\0\0"),
+    b"\x02\0\0\0\3abc",
+]
+
+
+# The local port, and a proxy that answers us: how the bytes are cut makes no difference.
+
+_ME = Credentials("me", "pwd")
+_LOCAL_PORT = [
+    b"\x05\x01\x00\x05\x01\x00\x03\x0bexample.com\x01\xbbrest",
+    b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\1\0\x50",
+    b"\x05\x01\x00\x05\x03\x00\x04" + bytes(16) + b"\0\x35",
+    b"\x05\x02\x00\x02\x01\x02me\x03pwd\x05\x01\x00\x01\x7f\0\0\1\0\x50",
+    b"\x04\x01\0\x50\0\0\0\1me\0example.com\0",
+    b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\nrest",
+    b"GET http://example.com/page HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n",
+    b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"CONNECT [2001:db8::1]:22 HTTP/1.1\r\nProxy-Authorization: Basic bWU6cHdk\r\n\r\n",
+]
+
+
+def _local_port(data: bytes, chance: random.Random) -> None:
+    for credentials in (None, _ME):
+        whole = converse(LocalPortServer(credentials), [data])
+        assert converse(LocalPortServer(credentials), cuts(data, chance)) == whole
+
+
+def _proxy_answers(data: bytes, chance: random.Random) -> None:
+    for credentials in (None, _ME):
+        client = Socks5Client(TcpDestination("example.com", 443), credentials)
+        for piece in cuts(data, chance):
+            client.receive_data(piece)
+            client.next_event()
+
+
+# Files and lines: an error is the documented one, or a problem with its line's number.
+
+
+def _key_files(data: bytes, _chance: random.Random) -> None:
+    text = data.decode("utf-8", "replace")
+    AuthorizedKeys.parse(text, source="fuzz", timezone=UTC)
+    KnownHosts.parse(text, source="fuzz").lookup("example.com", 22)
+
+
+def _key_blobs(data: bytes, _chance: random.Random) -> None:
+    for parse in (parse_certificate, parse_key_blob, RevokedKeys.parse):
+        with contextlib.suppress(ValueError):
+            parse(data)
+
+
+def _texts(data: bytes, _chance: random.Random) -> None:
+    text = data.decode("utf-8", "replace")
+    for parse in (
+        *(parse_destination, parse_listen, parse_local_forward, parse_remote_forward),
+        Rule.parse,
+    ):
+        with contextlib.suppress(UsageError):
+            parse(text)
+
+
+_LINES = [
+    f'from="10.0.0.0/8,!10.1.1.1",permitopen="db:5432" {ALICE}'.encode(),
+    f'cert-authority,principals="ops" {CA}\nrestrict,port-forwarding {BOB}'.encode(),
+    f"[example.com]:2222,192.0.2.1 {HOST}\n@cert-authority *.example.com {CA}".encode(),
+    f"|1|{'A' * 27}=|{'B' * 27}= {HOST}".encode(),
+    f'expiry-time="20300101" {ALICE} a comment'.encode(),
+]
+_TEXTS = [
+    *(b"tls://[::]:443", b":2222", b"0.0.0.0:22", b"8080:localhost:80", b"/run/a.sock:/run/b.sock"),
+    *(b"[::1]:80:[2001:db8::1]:443", b"example.com:443", b"wraith-control:0", b"/run/a.sock"),
+    *(b"allow *.internal:80,443", b"deny 10.0.0.0/8:1-1023 principal=ops", b"deny metadata"),
+]
+
+TARGETS = [
+    *(
+        Target(f"packets-{name}", [_conversation(cipher)], functools.partial(_packets, cipher))
+        for name, cipher in (("gcm", CIPHERS[0]), ("chacha", CIPHERS[2]))
+    ),
+    Target("messages", _PLAIN, functools.partial(_genuine_packets, CIPHERS[0])),
+    Target("local-port", _LOCAL_PORT, _local_port),
+    Target("proxy-answers", [b"\5\0\5\0\0\1\x7f\0\0\1\0\x50", b"\5\2\1\0\5\5\0\1"], _proxy_answers),
+    Target("key-files", _LINES, _key_files),
+    Target("key-blobs", [key_of(LIMITED_CERTIFICATE).blob, krl(section(3, b""))], _key_blobs),
+    Target("texts", _TEXTS, _texts),
+]
