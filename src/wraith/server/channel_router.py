@@ -41,11 +41,11 @@ class ChannelRouter:
         timeout: float,
         service: OpenService,
     ) -> None:
-        self._rules = rules
+        self.rules = rules
         self._grant = grant
         self._service = service
         self._peer = Peer(grant.principals, grant.fingerprint)
-        self._dialer = DirectDialer(self._approve, timeout)
+        self._dialer = DirectDialer(self.approve, timeout)
         self._answers: dict[object, bool] = {}
         self._answered_by: AccessRules | None = None
 
@@ -58,7 +58,7 @@ class ChannelRouter:
         What policy can refuse without knowing the address is refused before a name is resolved;
         the dialer asks again about each address.
         """
-        if not self._may_try(destination):
+        if not self.may_try(destination):
             raise ChannelRefused(Refusal.PROHIBITED)
         if isinstance(destination, TcpDestination) and destination.is_reserved:
             return self._service(destination)
@@ -68,12 +68,12 @@ class ChannelRouter:
 
     def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """A socket to the destination, by callbacks: `open` without its relay."""
-        if not self._may_try(destination):
+        if not self.may_try(destination):
             outcome.failed(Refusal.PROHIBITED)
             return None
         return self._dialer.connect_soon(destination, outcome)
 
-    def _may_try(self, destination: Destination) -> bool:
+    def may_try(self, destination: Destination) -> bool:
         """What can be said before a name is resolved; every channel is asked this."""
 
         def ask(rules: AccessRules) -> bool:
@@ -83,7 +83,9 @@ class ChannelRouter:
 
         return self._remembered(destination, ask)
 
-    def _approve(self, destination: TcpDestination, address: str) -> bool:
+    def approve(self, destination: TcpDestination, address: str) -> bool:
+        """Whether the destination may be reached at an address that it resolved to."""
+
         def ask(rules: AccessRules) -> bool:
             return rules.decide(destination.host, address, destination.port, self._peer)
 
@@ -94,7 +96,7 @@ class ChannelRouter:
 
         It stands until other rules are set. The memory is bounded, and forgets all at once.
         """
-        rules = self._rules()
+        rules = self.rules()
         if rules is not self._answered_by or len(self._answers) >= REMEMBERED:
             self._answers.clear()
             self._answered_by = rules
@@ -108,4 +110,4 @@ class ChannelRouter:
         forwarding = self._grant.forwarding
         if isinstance(address, HostPort):
             return forwarding.may_listen(address.host, address.port)
-        return forwarding.may_listen_unix() and self._rules().decide_unix(address.path, self._peer)
+        return forwarding.may_listen_unix() and self.rules().decide_unix(address.path, self._peer)
