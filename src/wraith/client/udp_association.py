@@ -37,7 +37,10 @@ async def associate(
     Raises what `open_datagrams` raises, and `ChannelRefused` where no socket can be had. Cancelled,
     it leaves nothing open.
     """
-    association = UdpAssociation(control, expected)
+    near, far = control.get_extra_info("sockname"), control.get_extra_info("peername")
+    if near is None or far is None:  # the program has gone already
+        raise ChannelRefused(Refusal.FAILED)
+    association = UdpAssociation(control, near, _host(far), expected)
     try:
         await open_datagrams(association)
     except BaseException:
@@ -49,14 +52,20 @@ async def associate(
 class UdpAssociation(asyncio.Protocol):
     """The protocol of the channel; owns the relay socket. Made by `associate`."""
 
-    def __init__(self, control: asyncio.Transport, expected: TcpDestination) -> None:
+    def __init__(
+        self,
+        control: asyncio.Transport,
+        near: SocketAddress,
+        peer_host: str,
+        expected: TcpDestination,
+    ) -> None:
         self._control = control
-        self._peer_host = _host(control.get_extra_info("peername"))
-        self._expected_port = _expected_port(expected, self._peer_host)
+        self._peer_host = peer_host
+        self._expected_port = _expected_port(expected, peer_host)
         self._program: SocketAddress | None = None
         self._channel: asyncio.Transport | None = None
         self._reader = FrameReader()
-        self._socket = _relay_socket(control.get_extra_info("sockname"), self._from_program)
+        self._socket = _relay_socket(near, self._from_program)
         self._kept = False
 
     def __repr__(self) -> str:
