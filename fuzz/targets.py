@@ -27,15 +27,14 @@ from wraith.policy.authorized_keys import AuthorizedKeys
 from wraith.policy.keys import parse_certificate, parse_key_blob
 from wraith.policy.known_hosts import KnownHosts
 from wraith.policy.revoked_keys import RevokedKeys
-from wraith.protocol.capabilities import decode as decode_capabilities
-from wraith.protocol.datagrams import MOST_AT_ONCE, FrameReader, decode_address, parcel_of, split
+from wraith.protocol.http_connect import HttpConnectClient
 from wraith.protocol.local_port import LocalPortServer
 from wraith.protocol.socks5.client import Socks5Client
-from wraith.protocol.socks5.messages import MessageError
 from wraith.ssh.packet_reader import BrokenPacket
 from wraith.values.address import TcpDestination, parse_destination, parse_listen
 from wraith.values.credentials import Credentials
 from wraith.values.forward_spec import parse_local_forward, parse_remote_forward
+from wraith.values.proxy_url import parse_proxy_url
 
 
 @dataclass(frozen=True)
@@ -134,33 +133,21 @@ def _local_port(data: bytes, chance: random.Random) -> None:
         assert converse(LocalPortServer(credentials), cuts(data, chance)) == whole
 
 
-def _proxy_answers(data: bytes, chance: random.Random) -> None:
-    for credentials in (None, _ME):
-        client = Socks5Client(TcpDestination("example.com", 443), credentials)
-        for piece in cuts(data, chance):
-            client.receive_data(piece)
-            client.next_event()
-
-
-# Datagrams: what frames a stream holds does not depend on how it is cut, and none is too odd.
-
-_DATAGRAMS = [
-    b"\0\x0d\1\x7f\0\0\1\0\x35query!\0\x08\1\x7f\0\0\1\0\x35?",
-    b"\0\x15\3\x0bdns.example\0\x35query!",
-    b"\0\x14\4" + bytes(15) + b"\1\0\x35!",
-    b"\0\0\0\1\x7f\0\0\1\0\x35from a program",
+_ANSWERS = [
+    *(b"\5\0\5\0\0\1\x7f\0\0\1\0\x50", b"\5\2\1\0\5\5\0\1"),
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nVia: a\r\n\r\nrest",
+    b"HTTP/1.0 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\n",
+    b"HTTP/1.1 503 No\nX-Squid-Error: ERR_CONNECT_FAIL 111\nProxy-Status: a; error=dns_error\n\n",
 ]
 
 
-def _datagrams(data: bytes, chance: random.Random) -> None:
-    whole = FrameReader().receive_data(data)
-    reader = FrameReader()
-    pieces = [parcel for piece in cuts(data, chance) for parcel in reader.receive_data(piece)]
-    assert pieces == whole or len(whole) == MOST_AT_ONCE
-    for parcel in (*whole, parcel_of(data)):
-        with contextlib.suppress(MessageError):
-            decode_address(split(parcel or b"")[0])
-    decode_capabilities(data)
+def _proxy_answers(data: bytes, chance: random.Random) -> None:
+    for machine in (Socks5Client, HttpConnectClient):
+        for credentials in (None, _ME):
+            client = machine(TcpDestination("example.com", 443), credentials)
+            for piece in cuts(data, chance):
+                client.receive_data(piece)
+                client.next_event()
 
 
 # Files and lines: an error is the documented one, or a problem with its line's number.
@@ -182,7 +169,7 @@ def _texts(data: bytes, _chance: random.Random) -> None:
     text = data.decode("utf-8", "replace")
     for parse in (
         *(parse_destination, parse_listen, parse_local_forward, parse_remote_forward),
-        Rule.parse,
+        *(Rule.parse, parse_proxy_url),
     ):
         with contextlib.suppress(UsageError):
             parse(text)
@@ -198,6 +185,7 @@ _LINES = [
 _TEXTS = [
     *(b"tls://[::]:443", b":2222", b"0.0.0.0:22", b"8080:localhost:80", b"/run/a.sock:/run/b.sock"),
     *(b"[::1]:80:[2001:db8::1]:443", b"example.com:443", b"wraith-control:0", b"/run/a.sock"),
+    *(b"socks5://me:p%40d@[::1]:1080", b"http://proxy.example:3128/", b"direct"),
     *(b"allow *.internal:80,443", b"deny 10.0.0.0/8:1-1023 principal=ops", b"deny metadata"),
 ]
 
@@ -208,8 +196,7 @@ TARGETS = [
     ),
     Target("messages", _PLAIN, functools.partial(_genuine_packets, CIPHERS[0])),
     Target("local-port", _LOCAL_PORT, _local_port),
-    Target("proxy-answers", [b"\5\0\5\0\0\1\x7f\0\0\1\0\x50", b"\5\2\1\0\5\5\0\1"], _proxy_answers),
-    Target("datagrams", _DATAGRAMS, _datagrams),
+    Target("proxy-answers", _ANSWERS, _proxy_answers),
     Target("key-files", _LINES, _key_files),
     Target("key-blobs", [key_of(LIMITED_CERTIFICATE).blob, krl(section(3, b""))], _key_blobs),
     Target("texts", _TEXTS, _texts),

@@ -12,12 +12,14 @@ from tests.support.playbook import Machine, Outcome, converse
 from wraith.errors import Refusal
 from wraith.protocol.events import (
     NEED_DATA,
+    Connected,
     ConnectRequest,
     Failed,
     Malformed,
     PacRequest,
     UdpAssociateRequest,
 )
+from wraith.protocol.http_connect import HttpConnectClient
 from wraith.protocol.http_head import MAX_HEAD_BYTES
 from wraith.protocol.http_proxy import HttpProxyServer
 from wraith.protocol.local_port import LocalPortServer
@@ -134,6 +136,38 @@ def test_a_proxy_may_say_anything(answers: list[bytes]) -> None:
     whole.receive_data(b"".join(answers))
     assert client.next_event() == whole.next_event()
     assert client.data_to_send() == whole.data_to_send()
+
+
+beginnings_of_answers = st.sampled_from(
+    [
+        b"",
+        b"HTTP/1.1 ",
+        b"HTTP/1.1 100 Wait\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b",
+        b"HTTP/1.1 502 No\r\n",
+    ]
+)
+
+
+@given(
+    beginnings_of_answers,
+    st.text(st.sampled_from("\r\n: /a1\0H"), max_size=60).map(str.encode),
+    st.data(),
+)
+def test_an_http_proxy_may_answer_anything_in_any_pieces(
+    beginning: bytes, rest: bytes, data: st.DataObject
+) -> None:
+    destination = TcpDestination("a", 1)
+    cut, whole = HttpConnectClient(destination, ME), HttpConnectClient(destination, ME)
+    left = beginning + rest
+    whole.receive_data(left)
+    while left and cut.next_event() is NEED_DATA:
+        size = data.draw(st.integers(1, len(left)))
+        cut.receive_data(left[:size])
+        left = left[size:]
+    assert type(cut.next_event()) is type(whole.next_event())
+    if isinstance(cut.next_event(), Connected):
+        assert cut.trailing_data() + left == whole.trailing_data()
 
 
 @given(st.binary(max_size=300))

@@ -8,6 +8,7 @@ from wraith.protocol.http_head import (
     find_head_end,
     head_for_origin,
     parse_head,
+    parse_response_head,
 )
 
 
@@ -102,3 +103,34 @@ def test_the_origin_sees_one_request_of_its_own() -> None:
         b"Cookie: a=b\r\n"
         b"Connection: close\r\n\r\n"
     )
+
+
+def test_the_head_of_an_answer_is_read() -> None:
+    head = parse_response_head(b"HTTP/1.1 200 All is well\r\nVia: a\r\nVIA:b\r\n\r\n")
+    assert head.status == 200
+    assert head.values(b"via") == [b"a", b"b"]
+    assert repr(head) == "<ResponseHead 200, 2 headers>"
+    assert parse_response_head(b"HTTP/1.0 404\n\n").headers == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"HTTP/1.1",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 600 OK",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/2 200 OK",
+        b"http/1.1 200 OK",
+        b"HTTP/1.1 200\0",
+    ],
+)
+def test_the_first_line_of_no_answer(line: bytes) -> None:
+    with pytest.raises(HeadError, match="not an HTTP/1 answer"):
+        parse_response_head(line + b"\r\n\r\n")
+
+
+def test_an_answer_with_too_many_headers() -> None:
+    with pytest.raises(HeadError, match="header lines"):
+        parse_response_head(b"HTTP/1.1 200 OK\n" + b"a: b\n" * (MAX_HEADER_LINES + 1) + b"\n")

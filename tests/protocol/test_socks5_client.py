@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.playbook import Story, cuts
+from wraith.errors import Refusal
 from wraith.protocol.events import (
     NEED_DATA,
     AuthenticationFailed,
@@ -44,6 +45,18 @@ def test_credentials_stay_at_home_when_nobody_asks_for_them() -> None:
     )
 
 
+def test_silence_is_the_proxys_own_until_it_knows_the_destination() -> None:
+    client = Socks5Client(LITERAL, ME)
+    for answer in (b"", b"\5\2"):
+        assert client.owes_an_answer
+        client.receive_data(answer)
+        client.next_event()
+    assert client.owes_an_answer
+    client.receive_data(b"\1\0")
+    client.next_event()
+    assert not client.owes_an_answer
+
+
 def test_names_are_for_the_proxy_to_resolve() -> None:
     Story(Socks5Client(TcpDestination("a", 80))).says("05 01 00").hears("05 00").reports(
         NEED_DATA
@@ -56,8 +69,8 @@ def test_names_are_for_the_proxy_to_resolve() -> None:
         ("05 00  05 00 00 01 c0000209 0fa0", Connected(HostPort("192.0.2.9", 4000))),
         ("05 00  05 00 00 03 01 61 0001", Connected(HostPort("a", 1))),
         ("05 02  01 00  05 00 00 03 00 0000", Connected(HostPort("", 0))),
-        ("05 02  01 00  05 05", Refused(Reply.CONNECTION_REFUSED)),
-        ("05 00  05 91 00 01", Refused(0x91)),
+        ("05 02  01 00  05 05", Refused(Reply.CONNECTION_REFUSED, Refusal.REFUSED)),
+        ("05 00  05 91 00 01", Refused(0x91, Refusal.FAILED)),
         ("05 ff", AuthenticationFailed()),
         ("05 02  01 01", AuthenticationFailed()),
         ("05 01", Malformed("the proxy chose a method that was not offered")),
@@ -88,6 +101,22 @@ def test_a_name_that_is_too_long_is_told_at_once() -> None:
         Socks5Client(TcpDestination("x" * 256, 80))
 
 
+@pytest.mark.parametrize("reason", list(Refusal))
+def test_the_reason_survives_our_own_server(reason: Refusal) -> None:
+    """As far as SOCKS has words for it: an unknown name is a host that cannot be reached."""
+    client, server = Socks5Client(LITERAL), Socks5Server()
+    introduce(client, server)
+    server.refuse(reason)
+    client.receive_data(server.data_to_send())
+    event = client.next_event()
+    assert isinstance(event, Refused)
+    told_alike = {
+        Refusal.NAME_UNKNOWN: Refusal.HOST_UNREACHABLE,
+        Refusal.RESOURCE_SHORTAGE: Refusal.FAILED,
+    }
+    assert event.reason is told_alike.get(reason, reason)
+
+
 @pytest.mark.parametrize("answer", ["", "05 ff"])
 def test_nothing_follows_what_is_not_connected(answer: str) -> None:
     client = Story(Socks5Client(LITERAL)).hears(answer).machine
@@ -99,8 +128,10 @@ def test_nothing_follows_what_is_not_connected(answer: str) -> None:
 def test_it_introduces_itself_without_the_destination() -> None:
     client = Socks5Client(SECRET, ME)
     assert repr(client) == "<Socks5Client, CHOICE>"
-    Story(client).hears("05 00 05 05").reports(Refused(5))
-    assert repr(client) == "<Socks5Client, Refused(reply=5)>"
+    Story(client).hears("05 00 05 05").reports(Refused(5, Refusal.REFUSED))
+    assert (
+        repr(client) == "<Socks5Client, Refused(reply=5, reason=<Refusal.REFUSED: 'ECONNREFUSED'>)>"
+    )
     Story(connected := Socks5Client(SECRET)).hears(b"\5\0\5\0\0\3\6secret\0\0").reports(
         Connected(HostPort("secret", 0))
     )
@@ -130,8 +161,12 @@ def test_both_sides_understand_each_other(
     introduce(client, server)
     server.reply(reply, HostPort("::1", 9))
     client.receive_data(server.data_to_send())
-    succeeded = reply is Reply.SUCCEEDED
-    assert client.next_event() == (Connected(HostPort("::1", 9)) if succeeded else Refused(reply))
+    event = client.next_event()
+    if reply is Reply.SUCCEEDED:
+        assert event == Connected(HostPort("::1", 9))
+    else:
+        assert isinstance(event, Refused)
+        assert event.reply == reply
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
+from wraith.errors import Refusal
 from wraith.values.address import HostPort, TcpDestination
 
 
@@ -87,9 +88,14 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The proxy could not open the stream; `reply` is its code, from RFC 1928 or unknown."""
+    """The proxy could not open the stream.
+
+    `reply` is its code, from RFC 1928 or an HTTP status, perhaps one that nobody knows; `reason`
+    is what that code and whatever else the proxy said come to.
+    """
 
     reply: int
+    reason: Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The head of an HTTP/1.x request: read strictly, and rewritten for the origin.
+"""The head of an HTTP/1.x request or answer: read strictly, and rewritten for the origin.
 
 Strictly, because what one program takes for a header another may take for two. Lines end in CRLF
 or in LF, as RFC 9112, section 2.2, allows; a line that goes on in the next (obs-fold), a NUL or
@@ -19,6 +19,8 @@ MAX_HEADER_LINES = 100
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"(%b) ([^\x00-\x20\x7f]+) (HTTP/1\.[01])" % _TOKEN)
+# The reason phrase may be missing, and the space before it with it (RFC 9112, section 4).
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _HEADER_NAME = re.compile(_TOKEN)
 _NOT_IN_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _END = re.compile(rb"\n\r?\n")
@@ -48,10 +50,29 @@ class RequestHead:
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of every header called `name`, which is given in lower case."""
-        return [value for key, value in self.headers if key.lower() == name]
+        return _values(self.headers, name)
 
     def __repr__(self) -> str:
         return f"<RequestHead ***, {len(self.headers)} headers>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ResponseHead:
+    """A status and the headers, as in a `RequestHead`; the reason phrase means nothing."""
+
+    status: int
+    headers: tuple[Header, ...]
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of every header called `name`, which is given in lower case."""
+        return _values(self.headers, name)
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status}, {len(self.headers)} headers>"
+
+
+def _values(headers: tuple[Header, ...], name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key.lower() == name]
 
 
 def find_head_end(data: bytes | bytearray, scanned: int = 0) -> int | None:
@@ -65,14 +86,21 @@ def find_head_end(data: bytes | bytearray, scanned: int = 0) -> int | None:
 
 def parse_head(data: bytes) -> RequestHead:
     """Return the head in `data`, which ends with an empty line; `HeadError` if it is no such."""
-    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")[:-2]]
+    lines = _lines(data)
     request_line = _REQUEST_LINE.fullmatch(lines[0])
     if request_line is None:
         raise HeadError("the first line is not an HTTP/1 request")
-    if len(lines) > 1 + MAX_HEADER_LINES:
-        raise HeadError(f"there are more than {MAX_HEADER_LINES} header lines")
     method, target, version = request_line.groups()
-    return RequestHead(method, target, version, tuple(map(_parse_header, lines[1:])))
+    return RequestHead(method, target, version, _parse_headers(lines[1:]))
+
+
+def parse_response_head(data: bytes) -> ResponseHead:
+    """Return the head of an answer in `data`, as `parse_head` does for a request."""
+    lines = _lines(data)
+    status_line = _STATUS_LINE.fullmatch(lines[0])
+    if status_line is None:
+        raise HeadError("the first line is not an HTTP/1 answer")
+    return ResponseHead(int(status_line[1]), _parse_headers(lines[1:]))
 
 
 def head_for_origin(head: RequestHead, authority: bytes, target: bytes) -> bytes:
@@ -96,6 +124,16 @@ def head_for_origin(head: RequestHead, authority: bytes, target: bytes) -> bytes
 def _named_by_connection(head: RequestHead) -> set[bytes]:
     lists = head.values(b"connection")
     return {name.strip().lower() for names in lists for name in names.split(b",")}
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [line.removesuffix(b"\r") for line in data.split(b"\n")[:-2]]
+
+
+def _parse_headers(lines: list[bytes]) -> tuple[Header, ...]:
+    if len(lines) > MAX_HEADER_LINES:
+        raise HeadError(f"there are more than {MAX_HEADER_LINES} header lines")
+    return tuple(map(_parse_header, lines))
 
 
 def _parse_header(line: bytes) -> Header:

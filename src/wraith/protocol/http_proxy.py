@@ -35,6 +35,7 @@ from wraith.protocol.http_head import (
     parse_head,
 )
 from wraith.protocol.listening_side import ListeningSide
+from wraith.protocol.proxy_status import encode_proxy_status
 from wraith.values.address import HostPort, parse_tcp_destination
 from wraith.values.credentials import Credentials
 
@@ -69,7 +70,7 @@ class HttpProxyServer(ListeningSide):
         """The head to send to the origin, empty for a tunnel; `trailing_data` begins with it."""
         return self._upstream_head
 
-    def reply(self, status: int, text: str = "") -> None:
+    def reply(self, status: int, text: str = "", extra_headers: bytes = b"") -> None:
         """Answer the request: 200 begins the relaying, all others are a page that says `text`.
 
         A request that is not a tunnel is answered by the origin, so 200 then sends nothing.
@@ -77,7 +78,10 @@ class HttpProxyServer(ListeningSide):
         status that HTTP does not have.
         """
         granted = status == 200
-        message = http_answers.ESTABLISHED if granted else http_answers.page(status, text)
+        if granted:
+            message = http_answers.ESTABLISHED
+        else:
+            message = http_answers.page(status, text, extra_headers)
         self._answer(message if self._tunnel or not granted else b"", granted=granted)
 
     def accept(self, bound: HostPort | None = None) -> None:
@@ -86,7 +90,8 @@ class HttpProxyServer(ListeningSide):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer 403, 504 or 502 with a sentence; as `reply`."""
-        self.reply(_STATUSES.get(refusal, 502), f"Wraith: {ChannelRefused(refusal)}.\n")
+        text = f"Wraith: {ChannelRefused(refusal)}.\n"
+        self.reply(_STATUSES.get(refusal, 502), text, encode_proxy_status(refusal))
 
     def _read_event(self) -> ServerEvent:
         end = find_head_end(self._incoming, self._scanned)

@@ -15,6 +15,7 @@ import re
 from enum import IntEnum
 
 from wraith.errors import Refusal
+from wraith.protocol import far_errno
 
 
 class OpenFailure(IntEnum):
@@ -29,7 +30,6 @@ class OpenFailure(IntEnum):
 _CODES = {
     Refusal.PROHIBITED: OpenFailure.ADMINISTRATIVELY_PROHIBITED,
     Refusal.RESOURCE_SHORTAGE: OpenFailure.RESOURCE_SHORTAGE,
-    Refusal.UNSUPPORTED: OpenFailure.UNKNOWN_CHANNEL_TYPE,
 }
 
 _TEXTS = {
@@ -40,7 +40,6 @@ _TEXTS = {
     Refusal.TIMED_OUT: "connection timed out",
     Refusal.NAME_UNKNOWN: "name or service not known",
     Refusal.RESOURCE_SHORTAGE: "too many channels",
-    Refusal.UNSUPPORTED: "not supported",
     Refusal.FAILED: "connect failed",
 }
 
@@ -49,27 +48,8 @@ _BY_NAME = {refusal.value: refusal for refusal in Refusal}
 
 _OUR_PREFIX = re.compile(r"(E[A-Z]+):")
 
-# asyncssh sends the text of Python's OSError. The numbers are those of the server's system, Linux
-# or a BSD; what one of them means elsewhere is nothing that connecting can run into.
+# asyncssh sends the text of Python's OSError.
 _ERRNO = re.compile(r"\[errno (-?[0-9]{1,5})\]")
-_ERRNOS = {
-    1: Refusal.PROHIBITED,  # EPERM, from a local firewall
-    13: Refusal.PROHIBITED,  # EACCES
-    23: Refusal.RESOURCE_SHORTAGE,  # ENFILE
-    24: Refusal.RESOURCE_SHORTAGE,  # EMFILE
-    51: Refusal.NETWORK_UNREACHABLE,  # BSD
-    60: Refusal.TIMED_OUT,  # BSD
-    61: Refusal.REFUSED,  # BSD
-    65: Refusal.HOST_UNREACHABLE,  # BSD
-    101: Refusal.NETWORK_UNREACHABLE,
-    110: Refusal.TIMED_OUT,
-    111: Refusal.REFUSED,
-    113: Refusal.HOST_UNREACHABLE,
-    -2: Refusal.NAME_UNKNOWN,  # EAI_NONAME
-    -3: Refusal.NAME_UNKNOWN,  # EAI_AGAIN
-    -5: Refusal.NAME_UNKNOWN,  # EAI_NODATA
-    8: Refusal.NAME_UNKNOWN,  # EAI_NONAME, BSD
-}
 
 # Words of strerror and gai_strerror (OpenSSH and Dropbear send those), of Go's net package and of
 # asyncssh, in lower case. The first that occurs decides.
@@ -118,7 +98,7 @@ def _from_our_prefix(reason: str) -> Refusal | None:
 
 def _from_errno(reason: str) -> Refusal | None:
     match = _ERRNO.search(reason.lower())
-    return _ERRNOS.get(int(match[1])) if match else None
+    return far_errno.refusal_of(int(match[1])) if match else None
 
 
 def _from_phrase(reason: str) -> Refusal | None:

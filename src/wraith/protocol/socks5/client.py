@@ -8,21 +8,31 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from wraith.errors import Refusal
+from wraith.protocol.asking_side import AskingSide
 from wraith.protocol.events import (
     NEED_DATA,
     AuthenticationFailed,
     ClientEvent,
     Connected,
-    LocalProtocolError,
     Malformed,
-    NeedData,
     Refused,
 )
-from wraith.protocol.machine import Incomplete, Machine
+from wraith.protocol.machine import Incomplete
 from wraith.protocol.socks5 import messages
 from wraith.protocol.socks5.messages import Command, MessageError, Method, Reply
 from wraith.values.address import TcpDestination
 from wraith.values.credentials import Credentials
+
+# What RFC 1928, section 6, has for each reason. Proxies that have no better reply say that the host
+# is unreachable when they mean that its name is unknown; the two are one for SOCKS.
+_REFUSALS = {
+    int(Reply.NOT_ALLOWED): Refusal.PROHIBITED,
+    int(Reply.NETWORK_UNREACHABLE): Refusal.NETWORK_UNREACHABLE,
+    int(Reply.HOST_UNREACHABLE): Refusal.HOST_UNREACHABLE,
+    int(Reply.CONNECTION_REFUSED): Refusal.REFUSED,
+    int(Reply.TTL_EXPIRED): Refusal.TIMED_OUT,
+}
 
 
 class Phase(Enum):
@@ -33,8 +43,8 @@ class Phase(Enum):
     REPLY = auto()
 
 
-class Socks5Client(Machine):
-    """One request to a proxy: start by sending `data_to_send()`, then feed the answers.
+class Socks5Client(AskingSide):
+    """One request to a SOCKS5 proxy, as `AskingSide`.
 
     Addresses are sent as such, and names as names, for the proxy to resolve. Raises `ValueError`
     if the name has more than 255 bytes.
@@ -48,30 +58,12 @@ class Socks5Client(Machine):
         if credentials is not None:
             self._offered.append(Method.USERNAME_PASSWORD)
         self._phase = Phase.CHOICE
-        self._outcome: ClientEvent | None = None
         self._send(messages.encode_greeting(self._offered))
 
-    def next_event(self) -> ClientEvent:
-        """Return what the answers so far mean; the outcome, once there is one, stays.
-
-        Nothing that the proxy sends raises anything here. After `Connected` the stream begins
-        with `trailing_data`; after any other outcome the connection is of no more use.
-        """
-        if self._outcome is not None:
-            return self._outcome
-        event = self._read_event()
-        if not isinstance(event, NeedData):
-            self._outcome = event
-        return event
-
-    def trailing_data(self) -> bytes:
-        """Return, once, what the destination said in the same breath as the proxy.
-
-        Raises `LocalProtocolError` unless the outcome is `Connected`.
-        """
-        if not isinstance(self._outcome, Connected):
-            raise LocalProtocolError("no trailing_data now: not connected")
-        return self._rest()
+    @property
+    def owes_an_answer(self) -> bool:
+        """As `AskingSide.owes_an_answer`: until it has been told the destination."""
+        return self._phase is not Phase.REPLY
 
     def _read_event(self) -> ClientEvent:
         try:
@@ -107,7 +99,9 @@ class Socks5Client(Machine):
 
     def _read_reply(self) -> ClientEvent:
         code, bound = self._decode(messages.decode_reply)
-        return Connected(bound) if code == Reply.SUCCEEDED else Refused(code)
+        if code == Reply.SUCCEEDED:
+            return Connected(bound)
+        return Refused(code, _REFUSALS.get(code, Refusal.FAILED))
 
     def _send_request(self) -> None:
         self._send(self._request)
