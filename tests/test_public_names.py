@@ -22,6 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 ERRORS = {
     *("WraithError", "UsageError", "IdentityError", "ListenError", "TransportError"),
+    *("ProxyError", "ProxyAuthenticationError"),
     *("SessionError", "SessionLost", "ProtocolError", "AuthenticationError"),
     *("HostKeyError", "HostKeyChanged", "HostKeyMismatch", "HostKeyUnknown"),
     *("ChannelError", "ChannelRefused", "ForwardError"),

@@ -5,6 +5,8 @@
     ├── IdentityError           WRAITH_IDENTITY           our own key is missing or locked
     ├── ListenError             WRAITH_LISTEN_FAILED      an address that cannot be bound
     ├── TransportError          WRAITH_TRANSPORT_FAILED   no way to the server; worth a retry
+    │   └── ProxyError          WRAITH_PROXY_FAILED       the upstream proxy is of no use
+    │       └── ProxyAuthenticationError  WRAITH_PROXY_AUTH_FAILED  it does not take our credentials
     ├── SessionError            WRAITH_SESSION_FAILED     the SSH session failed
     │   ├── SessionLost         WRAITH_SESSION_LOST       it ended or fell silent; worth a retry
     │   ├── ProtocolError       WRAITH_PROTOCOL           the peer does not speak SSH as we can
@@ -75,6 +77,25 @@ class TransportError(WraithError):
     code = "WRAITH_TRANSPORT_FAILED"
 
 
+class ProxyError(TransportError):
+    """The upstream proxy cannot be reached, or does not do what a proxy does.
+
+    `reason` is what a client is told whose destination lies behind it.
+    """
+
+    code = "WRAITH_PROXY_FAILED"
+
+    def __init__(self, message: str, reason: Refusal, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class ProxyAuthenticationError(ProxyError):
+    """The upstream proxy wants credentials, or others than it was given."""
+
+    code = "WRAITH_PROXY_AUTH_FAILED"
+
+
 class SessionError(WraithError):
     """The SSH session could not be made, or cannot go on."""
 
@@ -139,7 +160,6 @@ class Refusal(StrEnum):
     TIMED_OUT = "ETIMEDOUT"
     NAME_UNKNOWN = "ENOTFOUND"
     RESOURCE_SHORTAGE = "EMFILE"
-    UNSUPPORTED = "EPROTONOSUPPORT"
     FAILED = "EIO"
 
 
@@ -197,6 +217,5 @@ _REFUSAL_MESSAGES = {
     Refusal.TIMED_OUT: "the destination did not answer in time",
     Refusal.NAME_UNKNOWN: "the destination name is unknown",
     Refusal.RESOURCE_SHORTAGE: "the server has no room for another channel",
-    Refusal.UNSUPPORTED: "the server has no such service",
     Refusal.FAILED: "the destination could not be reached",
 }

@@ -17,6 +17,9 @@ from wraith.errors import (
     IdentityError,
     ListenError,
     ProtocolError,
+    ProxyAuthenticationError,
+    ProxyError,
+    Refusal,
     SessionError,
     SessionLost,
     TransportError,
@@ -93,6 +96,16 @@ class TestLater:
         reconnect = Reconnect(middle)
         assert reconnect.next_delay(error("no"), first=False) == 30
         assert waits(reconnect, 2) == [1, 2]  # and leaves the others their turn
+
+    def test_a_proxy_that_does_not_take_us_is_like_a_server_that_does_not(self) -> None:
+        refused = ProxyAuthenticationError("no", Refusal.FAILED)
+        assert Reconnect(middle).next_delay(refused, first=True) is None
+        assert Reconnect(middle).next_delay(refused, first=False) == 30
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_proxy_that_is_down_may_come_back(self, first: bool) -> None:
+        down = ProxyError("no", Refusal.NETWORK_UNREACHABLE)
+        assert Reconnect(middle).next_delay(down, first=first) == 1
 
     @pytest.mark.parametrize("error", [TransportError, SessionLost, ProtocolError, SessionError])
     def test_everything_else_is_tried_again(self, error: type[WraithError]) -> None:

@@ -31,6 +31,18 @@ class Dialer(Protocol):
         ...
 
 
+class SocketDialer(Dialer, Protocol):
+    """A dialer whose streams are sockets of this machine, and may be had as such."""
+
+    async def connect(self, destination: Destination) -> socket.socket:
+        """A connected, non-blocking socket to the destination; refused as by `dial`."""
+        ...
+
+    def connect_soon(self, destination: Destination, outcome: Outcome) -> Attempt | None:
+        """Connect by callback, as `connect` would; None when the outcome has been told already."""
+        ...
+
+
 class Spliceable(Protocol):
     """The far half of a connection, reached or about to be."""
 

@@ -1,4 +1,4 @@
-"""An operating system's error, as the reason that a client is told."""
+"""An operating system's error, as the reason that a client is told, and as words for the user."""
 
 from __future__ import annotations
 
@@ -36,3 +36,12 @@ def refusal_for(error: OSError) -> Refusal:
     if isinstance(error, TimeoutError):
         return Refusal.TIMED_OUT
     return _BY_ERRNO.get(error.errno or 0, Refusal.FAILED)
+
+
+def told(error: OSError) -> str:
+    """The same error as words for a person, about an address that the user has given."""
+    if isinstance(error, socket.gaierror):
+        return "the name is unknown, or cannot be resolved now"
+    if error.errno == errno.ECONNREFUSED:
+        return "connection refused: nothing listens on that port"
+    return (error.strerror or str(error)).lower()

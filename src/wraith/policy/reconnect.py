@@ -13,6 +13,7 @@ from wraith.errors import (
     AuthenticationError,
     HostKeyError,
     IdentityError,
+    ProxyAuthenticationError,
     SessionLost,
     TransportError,
     UsageError,
@@ -30,8 +31,9 @@ GOOD_SESSION = 60.0
 
 _ALWAYS_FATAL = (HostKeyError, UsageError)
 _WORTH_A_FIRST_RETRY = (TransportError, SessionLost)
-# The server may get its keys back, and the user an agent; neither is soon.
-_SLOW_TO_MEND = (AuthenticationError, IdentityError)
+# The server or the proxy may take us again, and the user get an agent; none of that is soon. At the
+# first attempt they are the user's mistakes.
+_SLOW_TO_MEND = (AuthenticationError, ProxyAuthenticationError, IdentityError)
 
 
 def delays(roll: Callable[[], float]) -> Iterator[float]:
@@ -63,10 +65,10 @@ class Reconnect:
         """
         if isinstance(error, _ALWAYS_FATAL):
             return None
+        if isinstance(error, _SLOW_TO_MEND):
+            return None if first else LONGEST_DELAY
         if first and not isinstance(error, _WORTH_A_FIRST_RETRY):
             return None
-        if isinstance(error, _SLOW_TO_MEND):
-            return LONGEST_DELAY
         return next(self._delays)
 
     def session_ended(self, lived: float) -> None:
