@@ -49,6 +49,7 @@ def session(command: str) -> list[Case]:
     return [
         Case(command, "server", "", "gw.example.com:2222", "gw.example.com:2222"),
         Case(command, "transport", "tcp", "tcp", "tcp"),
+        Case(command, "proxy", None, "http://a:1", "http://a:1"),
         Case(command, "identity", (), "/keys/one", ("/keys/one",), short="-i"),
         Case(command, "user", "", "alice", "alice"),
         Case(command, "host-key", "", PIN, PIN),
@@ -68,6 +69,7 @@ CASES = [
     Case("serve", "revoked-keys", None, "/keys/krl", "/keys/krl"),
     Case("serve", "cert-authority", (), "/keys/ca.pub", ("/keys/ca.pub",)),
     Case("serve", "rule", (), "deny private", ("deny private",), parameter="rules"),
+    Case("serve", "proxy", None, "socks5://a:1", "socks5://a:1"),
     Case("serve", "remote-forwards", "loopback", "any", "any"),
     Case("serve", "max-connections-per-ip", 0, "7", 7),
     Case("serve", "max-auth-attempts", 10, "3", 3),
@@ -276,7 +278,6 @@ LATER = [
             "--tls-self-signed",
             "--acme-domain x",
             "--stealth",
-            "--proxy socks5://x",
             "--iroh-relay disabled",
             "--trust-proxy 10.0.0.0/8",
             "--workers 2",
@@ -289,7 +290,6 @@ LATER = [
         for option in (
             "--transport tls",
             "--peer x",
-            "--proxy socks5://x",
             "--tls-ca x",
             "--tls-pin x",
             "--tls-server-name x",
@@ -326,6 +326,8 @@ def test_what_comes_in_later_parts_is_a_usage_error_today(line: str) -> None:
         ("connect --server gw --socks5-auth onlyuser", "wraith: "),
         ("connect --server gw -L nonsense", "wraith: "),
         ("connect --server gw -R a:b:c:d:e", "wraith: "),
+        ("connect --server gw --proxy ftp://me:pwd@a:1", "cannot use this proxy: its scheme is"),
+        ("serve --proxy socks5://a", "wraith: cannot use this proxy: the port is missing"),
         ("connect --server gw extra", "wraith: got unexpected extra argument (extra)"),
         ("stream --server gw", "wraith: name the DEST to connect to"),
         ("stream --server gw --raw x:1", "wraith: --raw takes no DEST"),
@@ -340,3 +342,23 @@ def test_a_usage_error_is_a_sentence_and_a_next_step(line: str, sentence: str) -
     assert sentence in ended.stderr.splitlines()[0]
     assert len(ended.stderr.splitlines()) <= 2
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "value"),
+    [
+        ("connect", "proxy", "http://me:hunter2@a:1"),
+        ("serve", "proxy", "http://me:hunter2@a:1"),
+        ("stream", "proxy", "http://me:hunter2@a:1"),
+        ("connect", "socks5-auth", "me:hunter2"),
+    ],
+)
+def test_the_help_shows_no_secret_of_a_file(
+    command: str, key: str, value: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "wraith.toml"
+    config.write_text(f"{key} = '{value}'\n")
+    ended = wraith(command, "--config", str(config), "--help")
+    assert ended.exit_code == 0
+    assert f"--{key}" in ended.stdout
+    assert "hunter2" not in ended.stdout

@@ -29,6 +29,9 @@ class TcpLoopback(Loopback):
     """The same tunnel over a TCP connection on loopback."""
 
     def __init__(self, *, serve: dict[str, Any], connect: dict[str, Any]) -> None:
+        # Only a transport that has a socket can go through a proxy.
+        self._proxy = connect.get("proxy")
+        connect = {name: value for name, value in connect.items() if name != "proxy"}
         super().__init__(serve={"listen": ["127.0.0.1:0"], **serve}, connect=connect)
 
     async def __aenter__(self) -> Loopback:  # type: ignore[override]
@@ -41,6 +44,7 @@ class TcpLoopback(Loopback):
             dataclasses.replace(
                 self.connect_options,
                 transport="tcp",
+                proxy=self._proxy,
                 server=self.server.listen_addresses[0].removeprefix("tcp://"),
                 host_key=self.server.host_key_fingerprint,
             )

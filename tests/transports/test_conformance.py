@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from tests.support.upstream import upstream
 from wraith.testing import PROMISES, Loopback, MakePair
 from wraith.transports.base import Acceptor, PeerInfo, ProtocolFactory, Transport
 from wraith.transports.memory import MemoryAcceptor, MemoryTransport
+from wraith.transports.reaching import dial_through
 from wraith.transports.tcp import TcpAcceptor, TcpTransport
 from wraith.values.address import TcpDestination, parse_host_port, parse_listen
+from wraith.values.proxy_url import ProxyUrl
 
 Maker = Callable[[AsyncExitStack], Awaitable[MakePair]]
 
@@ -54,6 +57,28 @@ class TcpToAcceptor:
     async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
         address = self._acceptor.addresses[0].removeprefix("tcp://")
         return await TcpTransport(parse_host_port(address)).connect(factory, timeout)
+
+
+class ProxiedToAcceptor(TcpToAcceptor):
+    """The same, by a proxy."""
+
+    def __init__(self, acceptor: TcpAcceptor, proxy: ProxyUrl) -> None:
+        super().__init__(acceptor)
+        self._proxy = proxy
+
+    async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
+        address = parse_host_port(self._acceptor.addresses[0].removeprefix("tcp://"))
+        return await TcpTransport(address, dial_through(self._proxy)).connect(factory, timeout)
+
+
+def tcp_through(language: str) -> Maker:
+    async def proxied(stack: AsyncExitStack) -> MakePair:
+        proxy = await stack.enter_async_context(upstream())
+        acceptor = TcpAcceptor(parse_listen("127.0.0.1:0"))
+        return await pairs_of(stack, acceptor, ProxiedToAcceptor(acceptor, proxy.url(language)))
+
+    proxied.__name__ = f"tcp_through_{language}"
+    return proxied
 
 
 async def tcp(stack: AsyncExitStack) -> MakePair:
@@ -102,7 +127,17 @@ async def ssh_channel_reversed(stack: AsyncExitStack) -> MakePair:
     return make
 
 
-@pytest.mark.parametrize("maker", [memory, tcp, ssh_channel, ssh_channel_reversed])
+MAKERS = [
+    memory,
+    tcp,
+    tcp_through("socks5"),
+    tcp_through("http"),
+    ssh_channel,
+    ssh_channel_reversed,
+]
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.__name__)
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 async def test_every_stream_keeps_every_promise(
     promise: Callable[[MakePair], Awaitable[None]], maker: Maker

@@ -41,7 +41,7 @@ RUNNING = {
 }
 
 GROUPS = [
-    {"name": "The server", "options": ["--server", "--transport"]},
+    {"name": "The server", "options": ["--server", "--transport", "--proxy"]},
     {"name": "Who we are", "options": ["--identity", "--user"]},
     {
         "name": "What it offers here",
@@ -65,6 +65,12 @@ session_options = apply(
         help="The server; the port is 22 (tls: 443) unless given.",
     ),
     transport_option("How to reach it."),
+    option(
+        "--proxy",
+        metavar="URL",
+        show_default=False,
+        help="Reach it through socks5://… or http://…; @FILE hides the credentials.",
+    ),
     option(
         "--identity",
         "-i",
@@ -122,7 +128,12 @@ local_options = apply(
         default="127.0.0.1:1080",
         help="The proxy: SOCKS5, SOCKS4a, HTTP CONNECT and /proxy.pac.",
     ),
-    option("--socks5-auth", metavar="USER:PASS", help="Credentials that the proxy demands."),
+    option(
+        "--socks5-auth",
+        metavar="USER:PASS",
+        show_default=False,
+        help="Credentials that the proxy demands.",
+    ),
     option(
         "--socks5-open", is_flag=True, help="Allow a proxy beyond loopback without credentials."
     ),

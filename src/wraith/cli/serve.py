@@ -44,7 +44,7 @@ GROUPS = [
             "--revoked-keys",
         ],
     },
-    {"name": "Where they may go", "options": ["--rule", "--remote-forwards"]},
+    {"name": "Where they may go", "options": ["--rule", "--proxy", "--remote-forwards"]},
     {
         "name": "Limits",
         "options": [
@@ -104,6 +104,12 @@ serve_options = apply(
         type=Line(),
         metavar="'allow|deny PATTERN'",
         help="Access rule; the first that matches decides.",
+    ),
+    option(
+        "--proxy",
+        metavar="URL",
+        show_default=False,
+        help="Reach destinations through socks5://… or http://…; @FILE hides its credentials.",
     ),
     option(
         "--remote-forwards",

@@ -166,12 +166,7 @@ class Client:
     def _local_port(self) -> LocalPortConnection:
         credentials = self._options.socks5_credentials()
         return LocalPortConnection(
-            self._manager,
-            self._tasks,
-            credentials,
-            self._manager,
-            self._handshakes,
-            self._manager.open_datagrams,
+            self._manager, self._tasks, credentials, self._manager, self._handshakes
         )
 
     def _forwarded(self, target: Destination) -> ForwardedConnection:

@@ -20,6 +20,7 @@ from wraith.values.forward_spec import (
     parse_local_forward,
     parse_remote_forward,
 )
+from wraith.values.proxy_url import ProxyUrl, parse_proxy_url
 
 DEFAULT_PORT = 22
 """The port that known_hosts leaves out (sshd(8))."""
@@ -41,6 +42,10 @@ class ConnectOptions:
     transport: str | Transport = "tcp"
     """`tcp`, another transport's name, or a transport object such as
     `wraith.testing.MemoryTransport`."""
+
+    proxy: str | ProxyUrl | None = field(default=None, repr=False)
+    """The proxy through which the transport's own connection goes, and which resolves the server's
+    name: `socks5://[user:pass@]host:port` or `http://…`; `direct` or None for none."""
 
     user: str = ""
     """The user name to log in as; the login name by default."""
@@ -109,9 +114,19 @@ class ConnectOptions:
 
     def make_transport(self) -> Transport:
         """The transport that these options name."""
+        proxied = self.proxy_url() is not None
         if not isinstance(self.transport, str):
+            if proxied:
+                raise _no_proxy_for(self.transport.name)
             return self.transport
-        return kind_of(self.transport).connecting(self)
+        kind = kind_of(self.transport)
+        if proxied and not kind.proxied:
+            raise _no_proxy_for(kind.name)
+        return kind.connecting(self)
+
+    def proxy_url(self) -> ProxyUrl | None:
+        """The proxy, parsed."""
+        return parse_proxy_url(self.proxy) if isinstance(self.proxy, str) else self.proxy
 
     def known_host_name(self) -> tuple[str, int]:
         """The host and port under which the server's key is recorded."""
@@ -161,6 +176,13 @@ class ConnectOptions:
                 hint="demand credentials with --socks5-auth USER:PASS, or say --socks5-open",
             )
         return address
+
+
+def _no_proxy_for(transport: str) -> UsageError:
+    return UsageError(
+        f"the transport {transport} cannot go through a proxy",
+        hint="leave out --proxy, or take a transport that can: tcp or tls",
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from wraith.dialing.base import Attempt, Outcome
+from wraith.dialing.base import Attempt, Outcome, SocketDialer
 from wraith.dialing.direct import DirectDialer
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.access import AccessRules, Peer, Verdict
@@ -32,6 +32,8 @@ class ChannelRouter:
     """Opens destinations for one authenticated peer.
 
     `timeout` is in seconds, for reaching one; `service` opens what the server answers itself.
+    With `proxied`, what is reached by TCP is reached through that, and names are resolved behind
+    it: then the rules about addresses can only be held against what was asked for.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class ChannelRouter:
         grant: Grant,
         timeout: float,
         service: OpenService,
+        proxied: SocketDialer | None = None,
     ) -> None:
-        self.rules = rules
+        self._rules = rules
         self._grant = grant
         self._service = service
         self._peer = Peer(grant.principals, grant.fingerprint)
-        self._dialer = DirectDialer(self.approve, timeout)
+        self._direct = DirectDialer(self._approve, timeout)
+        self._proxied = proxied
         self._answers: dict[object, bool] = {}
         self._answered_by: AccessRules | None = None
 
@@ -58,34 +62,39 @@ class ChannelRouter:
         What policy can refuse without knowing the address is refused before a name is resolved;
         the dialer asks again about each address.
         """
-        if not self.may_try(destination):
+        if not self._may_try(destination):
             raise ChannelRefused(Refusal.PROHIBITED)
         if isinstance(destination, TcpDestination) and destination.is_reserved:
             return self._service(destination)
         near, far = relay_pair()
-        await self._dialer.dial(destination, far)
+        await self._dialer(destination).dial(destination, far)
         return near
 
     def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """A socket to the destination, by callbacks: `open` without its relay."""
-        if not self.may_try(destination):
+        if not self._may_try(destination):
             outcome.failed(Refusal.PROHIBITED)
             return None
-        return self._dialer.connect_soon(destination, outcome)
+        return self._dialer(destination).connect_soon(destination, outcome)
 
-    def may_try(self, destination: Destination) -> bool:
+    def _dialer(self, destination: Destination) -> SocketDialer:
+        if self._proxied is not None and isinstance(destination, TcpDestination):
+            return self._proxied
+        return self._direct
+
+    def _may_try(self, destination: Destination) -> bool:
         """What can be said before a name is resolved; every channel is asked this."""
 
         def ask(rules: AccessRules) -> bool:
             if not self._grant.forwarding.may_open(destination):
                 return False
+            if self._proxied is not None and isinstance(destination, TcpDestination):
+                return rules.decide_unresolved(destination, self._peer)
             return rules.decide_name(destination, self._peer) is not Verdict.DENY
 
         return self._remembered(destination, ask)
 
-    def approve(self, destination: TcpDestination, address: str) -> bool:
-        """Whether the destination may be reached at an address that it resolved to."""
-
+    def _approve(self, destination: TcpDestination, address: str) -> bool:
         def ask(rules: AccessRules) -> bool:
             return rules.decide(destination.host, address, destination.port, self._peer)
 
@@ -96,7 +105,7 @@ class ChannelRouter:
 
         It stands until other rules are set. The memory is bounded, and forgets all at once.
         """
-        rules = self.rules()
+        rules = self._rules()
         if rules is not self._answered_by or len(self._answers) >= REMEMBERED:
             self._answers.clear()
             self._answered_by = rules
@@ -110,4 +119,4 @@ class ChannelRouter:
         forwarding = self._grant.forwarding
         if isinstance(address, HostPort):
             return forwarding.may_listen(address.host, address.port)
-        return forwarding.may_listen_unix() and self.rules().decide_unix(address.path, self._peer)
+        return forwarding.may_listen_unix() and self._rules().decide_unix(address.path, self._peer)

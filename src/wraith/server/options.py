@@ -15,6 +15,7 @@ from wraith.server.services import Service, checked_name
 from wraith.transports.base import Acceptor
 from wraith.transports.registry import acceptors, kind_of
 from wraith.values.address import ListenAddress, parse_listen
+from wraith.values.proxy_url import ProxyUrl, parse_proxy_url
 
 
 class RemoteForwardScope(StrEnum):
@@ -72,6 +73,10 @@ class ServeOptions:
     bus_max_frame: int = DEFAULT_MAX_FRAME
     """The largest event on the bus, in bytes, from 1 KiB to 64 MiB."""
 
+    proxy: str | ProxyUrl | None = field(default=None, repr=False)
+    """The proxy through which destinations are reached, and which resolves their names:
+    `socks5://[user:pass@]host:port` or `http://…`; `direct` or None for none."""
+
     remote_forwards: str = RemoteForwardScope.LOOPBACK
     """Which addresses `-R` may bind: `off`, `loopback` or `any`."""
 
@@ -106,6 +111,7 @@ class ServeOptions:
         """Check everything now, so that a mistake is told before anything is opened."""
         self.acceptors()
         self.access_rules()
+        self.proxy_url()
         self.remote_forward_scope()
         for name in self.services:
             checked_name(name)
@@ -135,6 +141,10 @@ class ServeOptions:
     def access_rules(self) -> AccessRules:
         """The rules, parsed."""
         return AccessRules.parse(list(self.rules))
+
+    def proxy_url(self) -> ProxyUrl | None:
+        """The proxy, parsed."""
+        return parse_proxy_url(self.proxy) if isinstance(self.proxy, str) else self.proxy
 
     def remote_forward_scope(self) -> RemoteForwardScope:
         """Which addresses remote forwards may bind."""

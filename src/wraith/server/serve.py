@@ -11,21 +11,21 @@ from types import TracebackType
 from typing import Self
 
 from wraith._version import __version__
-from wraith.dialing.lookups import Lookups
+from wraith.dialing.proxied import ProxiedDialer
+from wraith.dialing.via_proxy import ViaProxy
 from wraith.policy.limits import StartupLimits
 from wraith.policy.penalties import Offence, Penalties
-from wraith.protocol import capabilities
 from wraith.pubsub.bus import Bus
 from wraith.server import audit
 from wraith.server.identity_store import IdentityStore
 from wraith.server.options import ServeOptions
+from wraith.server.proxy_watch import ProxyWatch
 from wraith.server.remote_listeners import RemoteListeners
 from wraith.server.services import Services
 from wraith.server.session import PeerSession
 from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
 from wraith.ssh.server_session import ServerSettings, serve_ssh, server_settings
 from wraith.state.folder import state_dir
-from wraith.streams import datagram_socket
 from wraith.streams.tasks import TaskSet
 from wraith.transports.base import Acceptor, PeerInfo
 
@@ -48,13 +48,13 @@ class Server:
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
         self.rules = options.access_rules()
+        self.proxied = _proxied(options)
         self.identities = IdentityStore(options)
         self.bus = Bus(may=options.bus_may, max_frame=options.bus_max_frame)
         """The event bus behind `wraith-control`; this program publishes and listens here."""
         self.services = Services(options.services, self.bus)
         self._tasks = TaskSet("server")
         self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
-        self.lookups = Lookups()
         self._acceptors: list[Acceptor] = []
         self._peers: set[PeerSession] = set()
         self._startups = StartupLimits(
@@ -153,8 +153,8 @@ class Server:
         """Read keys and certificates again; what is bad keeps its old value and is reported.
 
         With `options`, the rules and limits are theirs from now on: rules and limits on connections
-        for everybody, what is agreed at log-in for new sessions. Where the server listens, its
-        host key and its services stay as they are.
+        for everybody; what is agreed at log-in, and the proxy, for new sessions. Where the server
+        listens, its host key and its services stay as they are.
         """
         self.identities.reload(options)
         for acceptor in self._acceptors:
@@ -163,6 +163,7 @@ class Server:
             return
         self.options = dataclasses.replace(options, listen=self.options.listen)
         self.rules = options.access_rules()
+        self.proxied = _proxied(options)
         self.remote_listeners.scope = options.remote_forward_scope()
         self._startups.max_startups = options.max_startups
         self._startups.max_per_address = options.max_startups_per_ip
@@ -219,10 +220,6 @@ class Server:
         peer.abort = protocol.abort
         return protocol
 
-    def capabilities(self) -> frozenset[str]:
-        """What a client is told that this server can do beyond SSH."""
-        return frozenset({capabilities.UDP} if datagram_socket.is_possible() else ())
-
     def authenticated(self, token: int) -> None:
         """A peer has proved who it is, and no longer counts as a start-up."""
         self._startups.authenticated(token)
@@ -236,6 +233,14 @@ class Server:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _proxied(options: ServeOptions) -> ProxiedDialer | None:
+    """The way to destinations, where it is not the direct one."""
+    proxy = options.proxy_url()
+    if proxy is None:
+        return None
+    return ProxiedDialer(ViaProxy(proxy), options.connect_timeout, ProxyWatch(proxy).note)
 
 
 def serve(options: ServeOptions) -> Server:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import asyncssh
-from asyncssh import constants
 from asyncssh.connection import SSHClientConnection, SSHClientConnectionOptions
 
 from wraith.dialing.base import Spliceable, SpliceOwner
@@ -21,7 +20,6 @@ from wraith.errors import (
     WraithError,
 )
 from wraith.policy.keys import CertificateFacts, PublicKey, parse_certificate
-from wraith.protocol import capabilities
 from wraith.protocol.ssh_reason import decode_refusal
 from wraith.ssh import algorithms, client_errors
 from wraith.ssh.channel import ChannelSession, ChannelStream
@@ -97,13 +95,6 @@ class _Connection(ConnectionMixin, SSHClientConnection):
         self.host_key_accepted = True
         return _decode_host_key(key_data)
 
-    async def ask_capabilities(self) -> frozenset[str]:
-        """What the server can do beyond SSH: nothing, if it does not know the question."""
-        kind, packet = await self._make_global_request(capabilities.REQUEST.encode())
-        if kind != constants.MSG_REQUEST_SUCCESS:
-            return frozenset()
-        return capabilities.decode(packet.get_remaining_payload())
-
 
 def _decode_host_key(blob: bytes) -> asyncssh.SSHKey:
     with contextlib.suppress(asyncssh.KeyImportError):
@@ -141,16 +132,19 @@ _NO_ORIGIN = ssh_string(b"127.0.0.1") + bytes(4)
 async def open_session(connect: Connect, settings: SessionSettings) -> ClientSession:
     """Make the stream and the session on it.
 
-    Raises `TransportError` from `connect`, `HostKeyError`, `AuthenticationError`, `ProtocolError`,
-    or `SessionLost` where the server went away or took too long.
+    `connect` keeps the same time by itself, and knows better what took it. Raises its
+    `TransportError`, `HostKeyError`, `AuthenticationError`, `ProtocolError`, or `SessionLost` where
+    the server went away or took too long.
     """
     options = _options(settings)
-    options.waiter = waiter = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    options.waiter = waiter = loop.create_future()
     kind = _FastClientConnection if hot_path_available() else _Connection
     connection = kind(settings, options)
     try:
-        async with asyncio.timeout(settings.timeout):
-            await connect(lambda: connection)
+        deadline = loop.time() + settings.timeout
+        await connect(lambda: connection)
+        async with asyncio.timeout_at(deadline):
             await waiter
     except TimeoutError:
         _abandon(connection, waiter)
@@ -225,9 +219,6 @@ class ClientSession:
         self._listeners: dict[object, asyncssh.SSHListener] = {}
         self._silent = False
         connection.watch(self._on_silence)
-        loop = asyncio.get_running_loop()
-        self._capabilities: asyncio.Future[frozenset[str]] = loop.create_future()
-        connection.create_task(self._ask_capabilities())
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open"
@@ -247,13 +238,6 @@ class ClientSession:
     def server_version(self) -> str:
         """The server's software, as it calls itself."""
         return str(self._connection.get_extra_info("server_version", ""))
-
-    async def _ask_capabilities(self) -> None:
-        self._capabilities.set_result(await self._connection.ask_capabilities())
-
-    async def capabilities(self) -> frozenset[str]:
-        """What the server can do beyond SSH; it is asked once, right after authentication."""
-        return await asyncio.shield(self._capabilities)
 
     @property
     def host_key_blob(self) -> bytes:

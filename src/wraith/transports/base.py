@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wraith.values.address import ListenAddress
+from wraith.values.proxy_url import ProxyUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,10 @@ class ConnectSettings(Protocol):
         """The server as `host` or `host:port`; "" where none was named."""
         ...
 
+    def proxy_url(self) -> ProxyUrl | None:
+        """The proxy to go through; always None for a transport that is not `proxied`."""
+        ...
+
 
 class ServeSettings(Protocol):
     """What a transport may read of `wraith.ServeOptions`."""
@@ -115,3 +120,6 @@ class Kind:
 
     default_port: int | None = None
     """The server's port where none is named; None for a transport without ports."""
+
+    proxied: bool = False
+    """Whether its connections can go through a SOCKS5 or HTTP proxy."""

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Awaitable, Callable
 
 from wraith.dialing.direct import resolve
 from wraith.dialing.happy_eyeballs import connect_first
-from wraith.errors import TransportError, UsageError
-from wraith.values.address import HostPort, parse_host_port
+from wraith.dialing.reasons import told
+from wraith.dialing.via_proxy import ViaProxy
+from wraith.errors import ChannelRefused, Refusal, TransportError, UsageError
+from wraith.transports.base import ConnectSettings
+from wraith.values.address import HostPort, TcpDestination, parse_host_port
+from wraith.values.proxy_url import ProxyUrl
 
-Dial = Callable[[HostPort], Awaitable[socket.socket]]
-"""Makes a connected, non-blocking socket that leads to a server.
+Dial = Callable[[HostPort, float], Awaitable[socket.socket]]
+"""Makes a connected, non-blocking socket that leads to a server, within so many seconds.
 
-Raises `OSError`, or a `TransportError` that says it better. Cancelled, it leaves nothing open.
+Raises `OSError` (`TimeoutError` among them), or a `TransportError` that says it better. Cancelled,
+it leaves nothing open.
 """
 
 
-async def dial_directly(server: HostPort) -> socket.socket:
+async def dial_directly(server: HostPort, timeout: float) -> socket.socket:
     """A `Dial` by this machine's own sockets, to whichever address of the name answers first."""
-    return await connect_first(await resolve(server.host, server.port))
+    async with asyncio.timeout(timeout):
+        return await connect_first(await resolve(server.host, server.port))
+
+
+def dial_through(proxy: ProxyUrl) -> Dial:
+    """A `Dial` by a proxy, which also resolves the server's name.
+
+    Raises `ProxyError` for the proxy's own faults, and `TransportError` with what it says of the
+    server.
+    """
+    via = ViaProxy(proxy)
+
+    async def dial(server: HostPort, timeout: float) -> socket.socket:
+        try:
+            return await via.connect(TcpDestination(server.host, server.port), timeout)
+        except ChannelRefused as error:
+            raise _beyond(proxy, server, error.reason) from None
+
+    return dial
+
+
+def dial_for(settings: ConnectSettings) -> Dial:
+    """The `Dial` that the options ask for."""
+    proxy = settings.proxy_url()
+    return dial_directly if proxy is None else dial_through(proxy)
 
 
 async def reach(server: HostPort, dial: Dial, timeout: float) -> socket.socket:
@@ -30,23 +58,35 @@ async def reach(server: HostPort, dial: Dial, timeout: float) -> socket.socket:
     Raises `TransportError` in one sentence that names the server and the reason.
     """
     try:
-        async with asyncio.timeout(timeout):
-            return await dial(server)
+        return await dial(server, timeout)
     except TimeoutError:
         raise TransportError(
             f"cannot reach {server}: no answer within {timeout:g} s",
             hint="check the address, and that no firewall drops the connection",
         ) from None
     except OSError as error:
-        raise TransportError(f"cannot reach {server}: {_reason(error)}") from error
+        raise TransportError(f"cannot reach {server}: {told(error)}") from error
 
 
-def _reason(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "the name is unknown, or cannot be resolved now"
-    if error.errno == errno.ECONNREFUSED:
-        return "connection refused: nothing listens on that port"
-    return (error.strerror or str(error)).lower()
+_BEYOND = {
+    Refusal.PROHIBITED: "the proxy does not allow it",
+    Refusal.REFUSED: "the server refused the connection: nothing listens on that port",
+    Refusal.HOST_UNREACHABLE: "the proxy cannot reach the host, or does not know its name",
+    Refusal.NETWORK_UNREACHABLE: "the proxy has no way to its network",
+    Refusal.TIMED_OUT: "no answer in time",
+    Refusal.NAME_UNKNOWN: "the proxy does not know the name",
+}
+
+
+def _beyond(proxy: ProxyUrl, server: HostPort, reason: Refusal) -> TransportError:
+    hint = None
+    if reason is Refusal.PROHIBITED and proxy.scheme == "http":
+        hint = "many HTTP proxies allow port 443 only: let the server listen there"
+    return TransportError(
+        f"cannot reach {server} through the proxy {proxy}: "
+        f"{_BEYOND.get(reason, 'the proxy could not, and does not say why')}",
+        hint=hint,
+    )
 
 
 def server_address(server: str, default_port: int) -> HostPort:

@@ -17,7 +17,14 @@ from wraith.transports.base import (
     ProtocolFactory,
     ServeSettings,
 )
-from wraith.transports.reaching import Dial, dial_directly, reach, server_address, server_option
+from wraith.transports.reaching import (
+    Dial,
+    dial_directly,
+    dial_for,
+    reach,
+    server_address,
+    server_option,
+)
 from wraith.values.address import HostPort, ListenAddress
 
 DEFAULT_PORT = 22
@@ -168,11 +175,11 @@ def plain_address(address: str) -> str:
 
 
 def _connecting(settings: ConnectSettings) -> TcpTransport:
-    return TcpTransport(server_address(settings.server, DEFAULT_PORT))
+    return TcpTransport(server_address(settings.server, DEFAULT_PORT), dial_for(settings))
 
 
 def _accepting(addresses: Sequence[ListenAddress], settings: ServeSettings) -> list[Acceptor]:
     return [TcpAcceptor(address) for address in addresses]
 
 
-TCP = Kind("tcp", _connecting, _accepting, default_port=DEFAULT_PORT)
+TCP = Kind("tcp", _connecting, _accepting, default_port=DEFAULT_PORT, proxied=True)
