@@ -70,6 +70,10 @@ class Stage:
         """Use a context manager until the story ends."""
         return self._exits.enter_context(context)
 
+    def callback(self, end: Callable[[], object]) -> None:
+        """Call this when the story ends."""
+        self._exits.callback(end)
+
     def home(self, name: str) -> Path:
         """Make a folder of its own for one process or one purpose."""
         self._homes += 1
