@@ -27,9 +27,12 @@ from wraith.policy.authorized_keys import AuthorizedKeys
 from wraith.policy.keys import parse_certificate, parse_key_blob
 from wraith.policy.known_hosts import KnownHosts
 from wraith.policy.revoked_keys import RevokedKeys
+from wraith.protocol.capabilities import decode as decode_capabilities
+from wraith.protocol.datagrams import MOST_AT_ONCE, FrameReader, decode_address, parcel_of, split
 from wraith.protocol.http_connect import HttpConnectClient
 from wraith.protocol.local_port import LocalPortServer
 from wraith.protocol.socks5.client import Socks5Client
+from wraith.protocol.socks5.messages import MessageError
 from wraith.ssh.packet_reader import BrokenPacket
 from wraith.values.address import TcpDestination, parse_destination, parse_listen
 from wraith.values.credentials import Credentials
@@ -150,6 +153,27 @@ def _proxy_answers(data: bytes, chance: random.Random) -> None:
                 client.next_event()
 
 
+# Datagrams: what frames a stream holds does not depend on how it is cut, and none is too odd.
+
+_DATAGRAMS = [
+    b"\0\x0d\1\x7f\0\0\1\0\x35query!\0\x08\1\x7f\0\0\1\0\x35?",
+    b"\0\x15\3\x0bdns.example\0\x35query!",
+    b"\0\x14\4" + bytes(15) + b"\1\0\x35!",
+    b"\0\0\0\1\x7f\0\0\1\0\x35from a program",
+]
+
+
+def _datagrams(data: bytes, chance: random.Random) -> None:
+    whole = FrameReader().receive_data(data)
+    reader = FrameReader()
+    pieces = [parcel for piece in cuts(data, chance) for parcel in reader.receive_data(piece)]
+    assert pieces == whole or len(whole) == MOST_AT_ONCE
+    for parcel in (*whole, parcel_of(data)):
+        with contextlib.suppress(MessageError):
+            decode_address(split(parcel or b"")[0])
+    decode_capabilities(data)
+
+
 # Files and lines: an error is the documented one, or a problem with its line's number.
 
 
@@ -197,6 +221,7 @@ TARGETS = [
     Target("messages", _PLAIN, functools.partial(_genuine_packets, CIPHERS[0])),
     Target("local-port", _LOCAL_PORT, _local_port),
     Target("proxy-answers", _ANSWERS, _proxy_answers),
+    Target("datagrams", _DATAGRAMS, _datagrams),
     Target("key-files", _LINES, _key_files),
     Target("key-blobs", [key_of(LIMITED_CERTIFICATE).blob, krl(section(3, b""))], _key_blobs),
     Target("texts", _TEXTS, _texts),

@@ -160,6 +160,7 @@ class Refusal(StrEnum):
     TIMED_OUT = "ETIMEDOUT"
     NAME_UNKNOWN = "ENOTFOUND"
     RESOURCE_SHORTAGE = "EMFILE"
+    UNSUPPORTED = "EPROTONOSUPPORT"
     FAILED = "EIO"
 
 
@@ -217,5 +218,6 @@ _REFUSAL_MESSAGES = {
     Refusal.TIMED_OUT: "the destination did not answer in time",
     Refusal.NAME_UNKNOWN: "the destination name is unknown",
     Refusal.RESOURCE_SHORTAGE: "the server has no room for another channel",
+    Refusal.UNSUPPORTED: "the server has no such service",
     Refusal.FAILED: "the destination could not be reached",
 }

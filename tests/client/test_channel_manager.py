@@ -10,7 +10,9 @@ from wraith.client.channel_manager import ChannelManager, Session, State, StateC
 from wraith.dialing.base import Spliceable, SpliceOwner
 from wraith.errors import (
     AuthenticationError,
+    ChannelRefused,
     HostKeyChanged,
+    Refusal,
     SessionLost,
     TransportError,
     WraithError,
@@ -28,10 +30,16 @@ class FakeSession:
         self.closed = False
         self.probes = 0
         self.dialled: list[Destination] = []
+        self.can: frozenset[str] | None = frozenset({"udp"})
 
     async def dial(self, destination: Destination, protocol: asyncio.Protocol) -> asyncio.Transport:
         self.dialled.append(destination)
         return memory_pair(protocol, asyncio.Protocol())[0]
+
+    async def capabilities(self) -> frozenset[str]:
+        if self.can is None:
+            await asyncio.sleep(3600)
+        return self.can or frozenset()
 
     async def wait_closed(self) -> SessionLost:
         await self.ended.wait()
@@ -109,6 +117,28 @@ async def test_a_dial_goes_through_the_live_session() -> None:
     assert story.restored == [session]
     await stop(task)
     assert session.closed
+
+
+async def test_datagrams_go_through_the_live_session() -> None:
+    session = FakeSession()
+    task = (story := Story(session)).run()
+    await story.manager.open_datagrams(asyncio.Protocol())
+    assert session.dialled == [TcpDestination("wraith-udp", 0)]
+    await stop(task)
+
+
+@pytest.mark.parametrize("can", [frozenset(), frozenset({"another"}), None])
+async def test_a_server_that_cannot_or_does_not_say_has_no_datagrams(
+    can: frozenset[str] | None,
+) -> None:
+    session = FakeSession()
+    session.can = can
+    task = (story := Story(session)).run()
+    with pytest.raises(ChannelRefused) as caught:
+        await story.manager.open_datagrams(asyncio.Protocol())
+    assert caught.value.reason is Refusal.UNSUPPORTED
+    assert session.dialled == []
+    await stop(task)
 
 
 async def test_a_dial_waits_for_the_next_session() -> None:

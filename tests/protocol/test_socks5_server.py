@@ -148,6 +148,7 @@ def asked() -> Socks5Server:
         (Refusal.REFUSED, 5),
         (Refusal.TIMED_OUT, 6),
         (Refusal.RESOURCE_SHORTAGE, 1),
+        (Refusal.UNSUPPORTED, 7),
         (Refusal.FAILED, 1),
     ],
 )

@@ -17,6 +17,7 @@ def test_our_server_is_understood_exactly(refusal: Refusal) -> None:
 def test_codes_are_those_of_the_rfc() -> None:
     assert encode_refusal(Refusal.REFUSED) == (2, "ECONNREFUSED: connection refused")
     assert encode_refusal(Refusal.PROHIBITED) == (1, "EPERM: not allowed")
+    assert encode_refusal(Refusal.UNSUPPORTED)[0] == 3
     assert encode_refusal(Refusal.RESOURCE_SHORTAGE)[0] == 4
     assert [failure.value for failure in OpenFailure] == [1, 2, 3, 4]
 
@@ -55,7 +56,7 @@ def test_codes_are_those_of_the_rfc() -> None:
         # Nothing but a code
         (1, "", Refusal.PROHIBITED),
         (2, "", Refusal.FAILED),
-        (3, "Unknown channel type", Refusal.FAILED),
+        (3, "Unknown channel type", Refusal.UNSUPPORTED),
         (4, "", Refusal.RESOURCE_SHORTAGE),
         (0, "", Refusal.FAILED),
         (2**32 - 1, "\ufffd", Refusal.FAILED),

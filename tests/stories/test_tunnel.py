@@ -126,7 +126,7 @@ async def test_a_destination_that_resets_is_seen_as_a_reset() -> None:
         writer.write(b"partial")
         await writer.drain()
         await asyncio.sleep(0.05)
-        wraith.streams.relay.reset(writer.transport)  # type: ignore[attr-defined]
+        wraith.streams.relay.reset(writer.transport)
 
     async with Loopback() as tunnel, origin(resets) as port:
         reader, writer = await tunnel.client.open_connection("127.0.0.1", port)

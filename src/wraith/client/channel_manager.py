@@ -15,9 +15,13 @@ from enum import StrEnum
 from typing import Protocol
 
 from wraith.dialing.base import Spliceable, SpliceOwner
-from wraith.errors import SessionLost, WraithError
+from wraith.errors import ChannelRefused, Refusal, SessionLost, WraithError
 from wraith.policy.reconnect import Reconnect
-from wraith.values.address import Destination
+from wraith.protocol import capabilities
+from wraith.values.address import Destination, TcpDestination
+
+DATAGRAMS = TcpDestination("wraith-udp", 0)
+"""The reserved destination that a server's datagrams come from."""
 
 
 class State(StrEnum):
@@ -51,6 +55,10 @@ class Session(Protocol):
 
     def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:
         """Open a channel the short way."""
+        ...
+
+    async def capabilities(self) -> frozenset[str]:
+        """What the server can do beyond SSH."""
         ...
 
     async def wait_closed(self) -> SessionLost:
@@ -200,6 +208,21 @@ class ChannelManager:
         """As `Dialer.dial`, through the live session or the next one."""
         session = await self.session()
         return await session.dial(destination, protocol)
+
+    async def open_datagrams(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """A channel for datagrams, in the frames of `protocol.datagrams`.
+
+        Raises as `dial`, and `ChannelRefused` as `UNSUPPORTED` where the server has no datagrams.
+        """
+        session = await self.session()
+        try:
+            async with asyncio.timeout(self._wait):
+                offered = await session.capabilities()
+        except TimeoutError:
+            offered = frozenset()
+        if capabilities.UDP not in offered:
+            raise ChannelRefused(Refusal.UNSUPPORTED)
+        return await session.dial(DATAGRAMS, protocol)
 
     def splice(self, destination: Destination, owner: SpliceOwner) -> Spliceable | None:
         """As `Splicer.splice`, through the live session if there is one."""

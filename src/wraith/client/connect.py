@@ -166,7 +166,12 @@ class Client:
     def _local_port(self) -> LocalPortConnection:
         credentials = self._options.socks5_credentials()
         return LocalPortConnection(
-            self._manager, self._tasks, credentials, self._manager, self._handshakes
+            self._manager,
+            self._tasks,
+            credentials,
+            self._manager,
+            self._handshakes,
+            self._manager.open_datagrams,
         )
 
     def _forwarded(self, target: Destination) -> ForwardedConnection:

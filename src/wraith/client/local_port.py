@@ -6,6 +6,7 @@ import asyncio
 from typing import TypeAlias
 
 from wraith.client.local_connection import LocalConnection
+from wraith.client.udp_association import OpenDatagrams, associate
 from wraith.dialing.base import Dialer, Splicer
 from wraith.errors import ChannelRefused, Refusal, WraithError
 from wraith.protocol.events import (
@@ -17,6 +18,7 @@ from wraith.protocol.events import (
 )
 from wraith.protocol.http_proxy import pac_file
 from wraith.protocol.local_port import LocalPortServer
+from wraith.streams import datagram_socket
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import HostPort
@@ -39,8 +41,10 @@ class LocalPortConnection(LocalConnection):
         credentials: Credentials | None = None,
         splicer: Splicer | None = None,
         handshakes: Handshakes | None = None,
+        open_datagrams: OpenDatagrams | None = None,
     ) -> None:
         super().__init__(dialer, tasks, splicer)
+        self._open_datagrams = open_datagrams
         self._machine = LocalPortServer(credentials)
         self._handshakes = Deadlines(HANDSHAKE_TIMEOUT) if handshakes is None else handshakes
         self._shaking_hands = True
@@ -70,8 +74,7 @@ class LocalPortConnection(LocalConnection):
         elif isinstance(event, PacRequest):
             self._send_pac_file()
         elif isinstance(event, UdpAssociateRequest):
-            self._machine.refuse_command()
-            self._finish()
+            self._associate(event)
         elif isinstance(event, Failed):
             self._finish()
 
@@ -96,6 +99,33 @@ class LocalPortConnection(LocalConnection):
         reason = error.reason if isinstance(error, ChannelRefused) else Refusal.FAILED
         self._machine.refuse(reason)
         self._finish()
+
+    # Datagrams
+
+    def _associate(self, request: UdpAssociateRequest) -> None:
+        if self._open_datagrams is None or not datagram_socket.is_possible():
+            self._machine.refuse_command()
+            self._finish()
+            return
+        work = self._join_datagrams(self._open_datagrams, request)
+        self._dialling = self._tasks.spawn(work, "open an association")
+
+    async def _join_datagrams(
+        self, open_datagrams: OpenDatagrams, request: UdpAssociateRequest
+    ) -> None:
+        try:
+            association = await associate(self._stream, request.destination, open_datagrams)
+        except WraithError as error:
+            if not self._gone:
+                self.refused(error)
+            return
+        if self._gone or self._early_eof or self._stream.is_closing():
+            association.close()
+            self._stream.close()
+            return
+        self._machine.accept(association.address)
+        self._send_replies()
+        association.keep_with(self._stream)
 
     def _send_pac_file(self) -> None:
         sockname = self._stream.get_extra_info("sockname")

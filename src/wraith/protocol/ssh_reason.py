@@ -30,6 +30,7 @@ class OpenFailure(IntEnum):
 _CODES = {
     Refusal.PROHIBITED: OpenFailure.ADMINISTRATIVELY_PROHIBITED,
     Refusal.RESOURCE_SHORTAGE: OpenFailure.RESOURCE_SHORTAGE,
+    Refusal.UNSUPPORTED: OpenFailure.UNKNOWN_CHANNEL_TYPE,
 }
 
 _TEXTS = {
@@ -40,6 +41,7 @@ _TEXTS = {
     Refusal.TIMED_OUT: "connection timed out",
     Refusal.NAME_UNKNOWN: "name or service not known",
     Refusal.RESOURCE_SHORTAGE: "too many channels",
+    Refusal.UNSUPPORTED: "not supported",
     Refusal.FAILED: "connect failed",
 }
 

@@ -44,11 +44,11 @@ class ChannelRouter:
         service: OpenService,
         proxied: SocketDialer | None = None,
     ) -> None:
-        self._rules = rules
+        self.rules = rules
         self._grant = grant
         self._service = service
         self._peer = Peer(grant.principals, grant.fingerprint)
-        self._direct = DirectDialer(self._approve, timeout)
+        self._direct = DirectDialer(self.approve, timeout)
         self._proxied = proxied
         self._answers: dict[object, bool] = {}
         self._answered_by: AccessRules | None = None
@@ -62,7 +62,7 @@ class ChannelRouter:
         What policy can refuse without knowing the address is refused before a name is resolved;
         the dialer asks again about each address.
         """
-        if not self._may_try(destination):
+        if not self.may_try(destination):
             raise ChannelRefused(Refusal.PROHIBITED)
         if isinstance(destination, TcpDestination) and destination.is_reserved:
             return self._service(destination)
@@ -72,7 +72,7 @@ class ChannelRouter:
 
     def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """A socket to the destination, by callbacks: `open` without its relay."""
-        if not self._may_try(destination):
+        if not self.may_try(destination):
             outcome.failed(Refusal.PROHIBITED)
             return None
         return self._dialer(destination).connect_soon(destination, outcome)
@@ -82,7 +82,7 @@ class ChannelRouter:
             return self._proxied
         return self._direct
 
-    def _may_try(self, destination: Destination) -> bool:
+    def may_try(self, destination: Destination) -> bool:
         """What can be said before a name is resolved; every channel is asked this."""
 
         def ask(rules: AccessRules) -> bool:
@@ -94,7 +94,9 @@ class ChannelRouter:
 
         return self._remembered(destination, ask)
 
-    def _approve(self, destination: TcpDestination, address: str) -> bool:
+    def approve(self, destination: TcpDestination, address: str) -> bool:
+        """Whether the destination may be reached at an address that it resolved to."""
+
         def ask(rules: AccessRules) -> bool:
             return rules.decide(destination.host, address, destination.port, self._peer)
 
@@ -105,7 +107,7 @@ class ChannelRouter:
 
         It stands until other rules are set. The memory is bounded, and forgets all at once.
         """
-        rules = self._rules()
+        rules = self.rules()
         if rules is not self._answered_by or len(self._answers) >= REMEMBERED:
             self._answers.clear()
             self._answered_by = rules
@@ -119,4 +121,4 @@ class ChannelRouter:
         forwarding = self._grant.forwarding
         if isinstance(address, HostPort):
             return forwarding.may_listen(address.host, address.port)
-        return forwarding.may_listen_unix() and self._rules().decide_unix(address.path, self._peer)
+        return forwarding.may_listen_unix() and self.rules().decide_unix(address.path, self._peer)

@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import Self
 
 from wraith._version import __version__
+from wraith.dialing.lookups import Lookups
 from wraith.dialing.proxied import ProxiedDialer
 from wraith.dialing.via_proxy import ViaProxy
 from wraith.policy.limits import StartupLimits
 from wraith.policy.penalties import Offence, Penalties
+from wraith.protocol import capabilities
 from wraith.pubsub.bus import Bus
 from wraith.server import audit
 from wraith.server.identity_store import IdentityStore
@@ -26,6 +28,7 @@ from wraith.server.session import PeerSession
 from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
 from wraith.ssh.server_session import ServerSettings, serve_ssh, server_settings
 from wraith.state.folder import state_dir
+from wraith.streams import datagram_socket
 from wraith.streams.tasks import TaskSet
 from wraith.transports.base import Acceptor, PeerInfo
 
@@ -55,6 +58,7 @@ class Server:
         self.services = Services(options.services, self.bus)
         self._tasks = TaskSet("server")
         self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
+        self.lookups = Lookups()
         self._acceptors: list[Acceptor] = []
         self._peers: set[PeerSession] = set()
         self._startups = StartupLimits(
@@ -219,6 +223,10 @@ class Server:
         protocol = serve_ssh(self._settings, peer)
         peer.abort = protocol.abort
         return protocol
+
+    def capabilities(self) -> frozenset[str]:
+        """What a client is told that this server can do beyond SSH."""
+        return frozenset({capabilities.UDP} if datagram_socket.is_possible() else ())
 
     def authenticated(self, token: int) -> None:
         """A peer has proved who it is, and no longer counts as a start-up."""

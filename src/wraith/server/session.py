@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import time
 from collections.abc import Callable
@@ -16,11 +15,12 @@ from wraith.policy.keys import CertificateFacts
 from wraith.policy.penalties import Offence
 from wraith.server import audit
 from wraith.server.channel_router import ChannelRouter
+from wraith.server.datagrams import DATAGRAMS, Associations
 from wraith.server.remote_listeners import ForwardListener
 from wraith.server.services import ServicePeer
 from wraith.ssh.server_session import Offer, ServerSession
 from wraith.transports.base import PeerInfo
-from wraith.values.address import Destination, HostPort, UnixPath
+from wraith.values.address import Destination, HostPort, TcpDestination, UnixPath
 
 if TYPE_CHECKING:
     from wraith.server.serve import Server
@@ -36,6 +36,8 @@ class PeerSession:
         self._began = asyncio.get_running_loop().time()
         self._grant: Grant | None = None
         self._router: ChannelRouter | None = None
+        self._associations: Associations
+        self._service_peer: ServicePeer
         self._attempts = 0
         self.session: ServerSession | None = None
         self.abort: Callable[[], None] = lambda: None
@@ -84,15 +86,20 @@ class PeerSession:
             lambda: self._server.rules,
             decision,
             self._server.options.connect_timeout,
-            functools.partial(self._server.services.open, peer=self._service_peer(user, decision)),
+            self._open_service,
             self._server.proxied,
+        )
+        self._associations = Associations(self._router, self._server.lookups)
+        self._service_peer = ServicePeer(
+            user, decision.fingerprint, decision.principals, self._info.transport, self.address
         )
         return True
 
-    def _service_peer(self, user: str, grant: Grant) -> ServicePeer:
-        return ServicePeer(
-            user, grant.fingerprint, grant.principals, self._info.transport, self._info.address
-        )
+    def _open_service(self, destination: TcpDestination) -> asyncio.Protocol:
+        """What answers to a reserved name; datagrams are held against the policy of the session."""
+        if destination.host.lower() == DATAGRAMS:
+            return self._associations.begin()
+        return self._server.services.open(destination, self._service_peer)
 
     def disproven(self, user: str, offer: Offer) -> None:
         """As `ServerDelegate.disproven`."""
@@ -112,6 +119,10 @@ class PeerSession:
         self._server.authenticated(self._token)
 
     # Where they may go
+
+    def capabilities(self) -> frozenset[str]:
+        """As `ServerDelegate.capabilities`."""
+        return self._server.capabilities()
 
     async def open(self, destination: Destination) -> asyncio.Protocol:
         """As `ServerDelegate.open`."""

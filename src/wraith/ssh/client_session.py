@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import asyncssh
+from asyncssh import constants
 from asyncssh.connection import SSHClientConnection, SSHClientConnectionOptions
 
 from wraith.dialing.base import Spliceable, SpliceOwner
@@ -20,6 +21,7 @@ from wraith.errors import (
     WraithError,
 )
 from wraith.policy.keys import CertificateFacts, PublicKey, parse_certificate
+from wraith.protocol import capabilities
 from wraith.protocol.ssh_reason import decode_refusal
 from wraith.ssh import algorithms, client_errors
 from wraith.ssh.channel import ChannelSession, ChannelStream
@@ -94,6 +96,13 @@ class _Connection(ConnectionMixin, SSHClientConnection):
             raise asyncssh.HostKeyNotVerifiable("refused") from None
         self.host_key_accepted = True
         return _decode_host_key(key_data)
+
+    async def ask_capabilities(self) -> frozenset[str]:
+        """What the server can do beyond SSH: nothing, if it does not know the question."""
+        kind, packet = await self._make_global_request(capabilities.REQUEST.encode())
+        if kind != constants.MSG_REQUEST_SUCCESS:
+            return frozenset()
+        return capabilities.decode(packet.get_remaining_payload())
 
 
 def _decode_host_key(blob: bytes) -> asyncssh.SSHKey:
@@ -219,6 +228,9 @@ class ClientSession:
         self._listeners: dict[object, asyncssh.SSHListener] = {}
         self._silent = False
         connection.watch(self._on_silence)
+        loop = asyncio.get_running_loop()
+        self._capabilities: asyncio.Future[frozenset[str]] = loop.create_future()
+        connection.create_task(self._ask_capabilities())
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open"
@@ -238,6 +250,13 @@ class ClientSession:
     def server_version(self) -> str:
         """The server's software, as it calls itself."""
         return str(self._connection.get_extra_info("server_version", ""))
+
+    async def _ask_capabilities(self) -> None:
+        self._capabilities.set_result(await self._connection.ask_capabilities())
+
+    async def capabilities(self) -> frozenset[str]:
+        """What the server can do beyond SSH; it is asked once, right after authentication."""
+        return await asyncio.shield(self._capabilities)
 
     @property
     def host_key_blob(self) -> bytes:

@@ -32,6 +32,7 @@ INTERNALS = (
     "_channels",
     "_logger",
     "_make_global_request",
+    "_report_global_response",
     "_session_id",
     "_transport",
     "_username",
@@ -41,6 +42,7 @@ INTERNALS = (
 `_channels` is the table of channels by their numbers.
 `_logger` is the logger of a connection and, through it, of its channels.
 `_make_global_request` sends a request that the peer must answer (RFC 4254 section 4).
+`_report_global_response` answers one; the library finds our own by the names of their methods.
 `_session_id` is what signatures are bound to (RFC 4252 section 7).
 `_username` is the name that the peer wants to log in as.
 `_transport` is the stream below, and None once the connection is closing.

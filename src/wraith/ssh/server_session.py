@@ -22,6 +22,7 @@ from wraith.dialing.direct import MAX_PORT
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.identity import Grant
 from wraith.policy.keys import CertificateFacts, PublicKey, parse_certificate
+from wraith.protocol import capabilities
 from wraith.protocol.ssh_reason import encode_refusal
 from wraith.ssh import algorithms
 from wraith.ssh.channel import ChannelSession
@@ -73,6 +74,10 @@ class ServerDelegate(Protocol):
 
     def session_began(self, session: ServerSession) -> None:
         """The peer is authenticated."""
+        ...
+
+    def capabilities(self) -> frozenset[str]:
+        """What the server can do beyond SSH."""
         ...
 
     async def open(self, destination: Destination) -> asyncio.Protocol:
@@ -251,6 +256,13 @@ class _Connection(ConnectionMixin, SSHServerConnection):
         for task in list(self._routing):
             task.cancel()
         self._delegate.connection_lost(error)
+
+    # Requests of Wraith's own
+
+    def _process_capabilities_at_wraith_global_request(self, packet: SSHPacket) -> None:
+        """The library finds this by the name of the request."""
+        packet.check_end()
+        self._report_global_response(capabilities.encode(self._delegate.capabilities()))
 
     # Channels
 

@@ -146,9 +146,13 @@ def decode_request(cursor: Cursor) -> Request:
     """Return a client's request; the reserved byte may be anything, as with other servers."""
     _check_version(cursor, VERSION, Reply.GENERAL_FAILURE)
     command, _ = cursor.byte(), cursor.byte()
+    return Request(command, decode_destination(cursor))
+
+
+def decode_destination(cursor: Cursor) -> TcpDestination:
+    """Return the address, with its type and port, that a client wants to reach."""
     try:
-        host = _decode_host(cursor)
-        return Request(command, TcpDestination.from_wire(host, cursor.port()))
+        return TcpDestination.from_wire(_decode_host(cursor), cursor.port())
     except UnicodeDecodeError:
         reason = "the host is not UTF-8"
     except UsageError:
