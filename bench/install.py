@@ -18,6 +18,7 @@ _PACKAGES = {
     "ssh": "openssh-client",
     "/usr/sbin/sshd": "openssh-server",
     "microsocks": "microsocks",
+    "/usr/sbin/danted": "dante-server",
     "stunnel": "stunnel4",
     "openssl": "openssl",
 }

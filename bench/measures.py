@@ -61,6 +61,7 @@ class Measure:
     fresh: bool = False  # a new instance of the peer for each repetition
     starts_peer: bool = False  # and the measure starts it, for that is what it times
     over_long_link: bool = False
+    datagrams: bool = False  # needs UDP ASSOCIATE
     tunnels_only: bool = False  # meaningless without processes of the peer's own
 
 
@@ -101,6 +102,16 @@ def ping_one(bench: Bench, peer: Peer) -> dict[str, float]:
 def ping_many(bench: Bench, peer: Peer) -> dict[str, float]:
     result = bench.run("ping", peer, at_once=32, ms=bench.sizes.ms)
     return {"ping32": result["per_second"], "ping32-p99": result["p99_us"]}
+
+
+def datagrams_one(bench: Bench, peer: Peer) -> dict[str, float]:
+    result = bench.run("udp", peer, at_once=1, ms=bench.sizes.ms)
+    return {"udp1": result["per_second"], "udp1-p99": result["p99_us"]}
+
+
+def datagrams_many(bench: Bench, peer: Peer) -> dict[str, float]:
+    result = bench.run("udp", peer, at_once=32, ms=bench.sizes.ms)
+    return {"udp32": result["per_second"], "udp32-p99": result["p99_us"]}
 
 
 def idle(bench: Bench, peer: Peer) -> dict[str, float]:
@@ -199,6 +210,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("conn", "new connections, 32 at a time", connections),
     Measure("ping1", "64-byte ping-pong, one at a time", ping_one),
     Measure("ping32", "64-byte ping-pong, 32 at a time", ping_many),
+    Measure("udp1", "64-byte datagrams, one at a time", datagrams_one, datagrams=True),
+    Measure("udp32", "64-byte datagrams, 32 at a time", datagrams_many, datagrams=True),
     Measure("idle", "memory of idle channels", idle, fresh=True, tunnels_only=True),
     Measure("stall", "four unread streams beside a live one", stall, fresh=True, tunnels_only=True),
     Measure(

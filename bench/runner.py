@@ -127,6 +127,8 @@ def _guarded(name: str, measure: Measure, results: Results, run: Run) -> dict[st
 
 
 def _fits(measure: Measure, kind: type[Peer]) -> bool:
+    if measure.datagrams and not kind.has_datagrams:
+        return False
     if measure.tunnels_only and not kind.has_client:
         return False
     return kind.crosses_link or not measure.over_long_link

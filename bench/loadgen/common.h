@@ -74,5 +74,6 @@ int run_connections(void);
 int run_pings(void);
 int run_idle(void);
 int run_stall(void);
+int run_datagrams(void);
 
 #endif

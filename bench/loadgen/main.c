@@ -40,5 +40,7 @@ int main(int argc, char **argv)
         return run_idle();
     if (!strcmp(role, "stall"))
         return run_stall();
-    fail(COULD_NOT, "roles: origin relay down up conn ping idle stall");
+    if (!strcmp(role, "udp"))
+        return run_datagrams();
+    fail(COULD_NOT, "roles: origin relay down up conn ping idle stall udp");
 }

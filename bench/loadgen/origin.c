@@ -1,8 +1,9 @@
-/* The far end: a source, a sink and an echo, each on a port of its own.
+/* The far end: a source, a sink, an echo and one for datagrams, each on a port of its own.
  * Prints the ports, then serves until stdin ends. */
 #define _GNU_SOURCE
 #include "common.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum kind { SOURCE, SINK, ECHO, LISTENER, STDIN };
+enum kind { SOURCE, SINK, ECHO, DATAGRAMS, LISTENER, STDIN };
 
 struct peer {
     int fd;
@@ -123,6 +124,16 @@ static int serve_echo(struct peer *peer)
     return send(peer->fd, buffer, (size_t)got, MSG_NOSIGNAL) == got ? 0 : -1;
 }
 
+static int serve_datagrams(struct peer *peer)
+{
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    ssize_t got;
+    while ((got = recvfrom(peer->fd, buffer, PIECE, 0, (struct sockaddr *)&from, &size)) >= 0)
+        sendto(peer->fd, buffer, (size_t)got, 0, (struct sockaddr *)&from, size);
+    return 0;
+}
+
 static int serve(struct peer *peer, uint32_t events)
 {
     int fd;
@@ -133,6 +144,8 @@ static int serve(struct peer *peer, uint32_t events)
         return serve_sink(peer);
     case ECHO:
         return serve_echo(peer);
+    case DATAGRAMS:
+        return serve_datagrams(peer);
     case LISTENER:
         while ((fd = accept_client(peer->fd)) >= 0)
             add(fd, peer->serves);
@@ -144,6 +157,19 @@ static int serve(struct peer *peer, uint32_t events)
     return 0;
 }
 
+static int hear_datagrams(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) ||
+        getsockname(fd, (struct sockaddr *)&address, &size))
+        fail(COULD_NOT, "udp: %s", strerror(errno));
+    add(fd, DATAGRAMS);
+    return ntohs(address.sin_port);
+}
+
 int run_origin(void)
 {
     struct epoll_event events[256];
@@ -151,7 +177,8 @@ int run_origin(void)
     add(0, STDIN);
     int source = listen_for(SOURCE, 1), sink = listen_for(SINK, 1), echo = listen_for(ECHO, HOSTS);
     pattern_at(0);
-    printf("{\"source\": %d, \"sink\": %d, \"echo\": %d}\n", source, sink, echo);
+    printf("{\"source\": %d, \"sink\": %d, \"echo\": %d, \"udp\": %d}\n", source, sink, echo,
+           hear_datagrams());
     fflush(stdout);
     for (;;) {
         int count = epoll_wait(epoll, events, 256, -1);

@@ -6,7 +6,7 @@ from bench.peers.base import Peer
 from bench.peers.loops import WraithAsyncio, WraithUvloop
 from bench.peers.openssh import OpenSSHAes, OpenSSHDefault
 from bench.peers.others import Chisel, Sshuttle, StunnelSSH, Wstunnel
-from bench.peers.plain import Direct, Microsocks
+from bench.peers.plain import Dante, Direct, Microsocks
 from bench.peers.wraith import Wraith, WraithTLS
 
 __all__ = ["ALL", "BASES", "ON_REQUEST", "QUICK", "Direct", "Peer", "Wraith", "find"]
@@ -15,6 +15,7 @@ __all__ = ["ALL", "BASES", "ON_REQUEST", "QUICK", "Direct", "Peer", "Wraith", "f
 ALL: tuple[type[Peer], ...] = (
     Direct,
     Microsocks,
+    Dante,
     OpenSSHDefault,
     OpenSSHAes,
     Wraith,

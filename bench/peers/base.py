@@ -33,6 +33,7 @@ class Peer:
     is_limit = False  # shows what the machine can do; not a rival
     has_client = True  # False: there is no process to start, and none to weigh
     crosses_link = True
+    has_datagrams = False  # SOCKS5 UDP ASSOCIATE
 
     def __init__(self) -> None:
         self.commands: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from bench.peers.base import Link, Peer, Tunnel, program, short_link
 from bench.processes import free_port
 
@@ -13,6 +15,7 @@ class Direct(Peer):
     note = "no proxy"
     is_limit = True
     has_client = False
+    has_datagrams = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,3 +52,43 @@ class Microsocks(Tunnel):
         self.socks_port = free_port()
         argv = [program("microsocks") or "", "-i", "127.0.0.1", "-p", str(self.socks_port)]
         self.client.spawn(self.note_command(argv), quiet=True)  # it prints a line a connection
+
+
+_DANTE = """\
+logoutput: stderr
+internal: 127.0.0.1 port = {port}
+external: lo
+clientmethod: none
+socksmethod: none
+client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
+socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
+"""
+
+
+class Dante(Tunnel):
+    """A plain SOCKS5 proxy that has datagrams, which microsocks has not."""
+
+    name = "dante"
+    note = "SOCKS5 proxy with UDP, no encryption"
+    is_limit = True
+    crosses_link = False
+    has_datagrams = True
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if _dante() else "not installed (apt: dante-server)"
+
+    def start_server(self) -> int:
+        return 0
+
+    def launch_client(self, port: int) -> None:
+        del port
+        self.socks_port = free_port()
+        config = self.directory / "danted.conf"
+        config.write_text(_DANTE.format(port=self.socks_port))
+        argv = [_dante(), "-f", str(config), "-p", str(self.directory / "danted.pid")]
+        self.client.spawn(self.note_command(argv))
+
+
+def _dante() -> str:
+    return program("danted") or program("sockd") or shutil.which("danted", path="/usr/sbin") or ""

@@ -31,6 +31,7 @@ class Wraith(Tunnel):
     name = "wraith"
     note = "wraith serve, wraith connect"
     scheme = "tcp"
+    has_datagrams = True
     serve_options: tuple[str, ...] = ()
     connect_options: tuple[str, ...] = ()
     patience = START_TIMEOUT

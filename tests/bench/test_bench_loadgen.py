@@ -98,3 +98,18 @@ def test_a_refused_connection_is_no_result(loadgen: Loadgen, origin: dict[str, i
         port = listener.getsockname()[1]
     with pytest.raises(CouldNot, match="connect"):
         loadgen.run("ping", **{**origin, "echo": port}, at_once=1, ms=50)
+
+
+def test_datagrams_are_counted(loadgen: Loadgen, origin: dict[str, int]) -> None:
+    result = loadgen.run("udp", **origin, at_once=3, ms=200)
+    assert result["count"] > 10
+    assert result["per_second"] > 0
+    assert result["p99_us"] > 0
+
+
+def test_a_proxy_without_datagrams_is_no_result(
+    loadgen: Loadgen, origin: dict[str, int], relay_to: Callable[..., int]
+) -> None:
+    refuses = relay_to(origin["echo"], lambda data: data and b"\5\0" + b"\5\7\0\1" + bytes(6))
+    with pytest.raises(CouldNot, match="reply 7"):
+        loadgen.run("udp", socks=refuses, udp=origin["udp"], ms=200)
