@@ -13,6 +13,7 @@ from tests.support.datagrams import Program, ear, refusal
 from tests.support.journeys import LINKS, tunnel_over
 from tests.support.loops import LOOPS, NewLoop, run_under
 from tests.support.paths import PATHS, session_of, take
+from wraith.errors import ChannelRefused, Refusal
 from wraith.server import datagrams
 from wraith.ssh import server_session
 from wraith.testing import Loopback
@@ -214,6 +215,16 @@ async def test_a_server_without_datagrams_is_told_at_once(
     async with tunnel_over("memory") as tunnel:
         assert await refusal(tunnel.client) == COMMAND_NOT_SUPPORTED
         assert await session_of(tunnel.client).capabilities() == frozenset()
+
+
+async def test_nothing_goes_around_a_proxy_of_the_server() -> None:
+    behind = {"proxy": "socks5://127.0.0.1:9"}
+    async with tunnel_over("memory", serve=behind) as tunnel:
+        assert await session_of(tunnel.client).capabilities() == frozenset()
+        assert await refusal(tunnel.client) == COMMAND_NOT_SUPPORTED
+        with pytest.raises(ChannelRefused) as caught:
+            await tunnel.client.open_connection("wraith-udp", 0)
+        assert caught.value.reason is Refusal.UNSUPPORTED
 
 
 async def test_what_a_server_can_do_is_asked_once() -> None:

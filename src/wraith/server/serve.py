@@ -226,7 +226,9 @@ class Server:
 
     def capabilities(self) -> frozenset[str]:
         """What a client is told that this server can do beyond SSH."""
-        return frozenset({capabilities.UDP} if datagram_socket.is_possible() else ())
+        # Through a proxy datagrams could not go, and around it they must not.
+        carries_datagrams = self.options.proxy is None and datagram_socket.is_possible()
+        return frozenset({capabilities.UDP} if carries_datagrams else ())
 
     def authenticated(self, token: int) -> None:
         """A peer has proved who it is, and no longer counts as a start-up."""

@@ -13,6 +13,7 @@ from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.identity import Denied, Grant
 from wraith.policy.keys import CertificateFacts
 from wraith.policy.penalties import Offence
+from wraith.protocol.capabilities import UDP
 from wraith.server import audit
 from wraith.server.channel_router import ChannelRouter
 from wraith.server.datagrams import DATAGRAMS, Associations
@@ -36,6 +37,7 @@ class PeerSession:
         self._began = asyncio.get_running_loop().time()
         self._grant: Grant | None = None
         self._router: ChannelRouter | None = None
+        self._capabilities: frozenset[str] = frozenset()
         self._associations: Associations
         self._service_peer: ServicePeer
         self._attempts = 0
@@ -89,6 +91,7 @@ class PeerSession:
             self._open_service,
             self._server.proxied,
         )
+        self._capabilities = self._server.capabilities()
         self._associations = Associations(self._router, self._server.lookups)
         self._service_peer = ServicePeer(
             user, decision.fingerprint, decision.principals, self._info.transport, self.address
@@ -98,6 +101,8 @@ class PeerSession:
     def _open_service(self, destination: TcpDestination) -> asyncio.Protocol:
         """What answers to a reserved name; datagrams are held against the policy of the session."""
         if destination.host.lower() == DATAGRAMS:
+            if UDP not in self._capabilities:
+                raise ChannelRefused(Refusal.UNSUPPORTED)
             return self._associations.begin()
         return self._server.services.open(destination, self._service_peer)
 
@@ -122,7 +127,7 @@ class PeerSession:
 
     def capabilities(self) -> frozenset[str]:
         """As `ServerDelegate.capabilities`."""
-        return self._server.capabilities()
+        return self._capabilities
 
     async def open(self, destination: Destination) -> asyncio.Protocol:
         """As `ServerDelegate.open`."""
