@@ -13,6 +13,7 @@ import rich_click as click
 from wraith.cli import report
 from wraith.cli.connect import connect
 from wraith.cli.demo import demo
+from wraith.cli.engine import engine
 from wraith.cli.keygen import keygen
 from wraith.cli.options import version_option
 from wraith.cli.serve import serve
@@ -49,7 +50,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, connect, stream, keygen, demo):
+for _command in (serve, connect, stream, keygen, demo, engine):
     cli.add_command(_command)
 
 

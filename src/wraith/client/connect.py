@@ -78,6 +78,11 @@ class Client:
     # What it says of itself
 
     @property
+    def server(self) -> str:
+        """Whom it connects to, as messages name it."""
+        return self._transport.server
+
+    @property
     def state(self) -> State:
         """Where the client stands with its session."""
         return self._manager.state
@@ -264,6 +269,10 @@ class Client:
     async def open_unix_connection(self, path: str) -> StreamPair:
         """A connection that the server makes to a Unix socket of its own; raises as above."""
         return await self._open_streams(UnixDestination(path))
+
+    async def dial(self, destination: Destination, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """Open a channel with a protocol of the caller's; as `Dialer.dial`, and raises as above."""
+        return await self._manager.dial(destination, protocol)
 
     async def _open_streams(self, destination: TcpDestination | UnixDestination) -> StreamPair:
         loop = asyncio.get_running_loop()

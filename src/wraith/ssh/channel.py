@@ -75,6 +75,8 @@ class ChannelStream(asyncio.Transport):
     def _lost(self, exc: Exception | None) -> None:
         cut_short = not self._closing and (exc is not None or not self._received_eof)
         error = ConnectionResetError("the channel was cut short") if cut_short else None
+        if error is not None:
+            error.__cause__ = exc  # there is one when the whole session ended
         self._closing = True
         self._channel = None
         self._on_close(self)

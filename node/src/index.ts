@@ -1,0 +1,6 @@
+/** The public names; `index.mts` gives the same to ES modules. */
+
+export { connect } from './connect.js';
+export { WraithError, type WraithErrorCode } from './errors.js';
+export type { ConnectOptions, ServeOptions, TransportName } from './options.js';
+export { type ConnectionInfo, type ConnectionListener, serve, type WraithServer } from './serve.js';

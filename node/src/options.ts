@@ -1,0 +1,102 @@
+/** What `connect` and `serve` take, and how it is told to the engine. */
+
+import type { Sendable } from './controlFrames.js';
+import { WraithError } from './errors.js';
+
+/** How the two ends of the tunnel find each other. */
+export type TransportName = 'tcp' | 'tls' | 'iroh';
+
+/** Text or bytes; bytes are handed to the engine without a copy on disk or in the environment. */
+type Material = string | Uint8Array;
+
+export interface ConnectOptions {
+  /** The server as `host` or `host:port`. */
+  server?: string;
+  /** Where the stream leads, as the server sees it: `host:port`, a path, or a reserved name. */
+  destination?: string;
+  transport?: TransportName;
+  /** The user to log in as; the login name by default. */
+  user?: string;
+  /** Private keys: a string is a path, bytes are the key itself. */
+  identity?: Material | Material[];
+  /** The server's host key as `SHA256:…`; no other is accepted. */
+  hostKey?: string;
+  /** Where host keys are recorded. */
+  knownHosts?: string;
+  /** Refuse a server whose key is not on record, instead of recording it on first use. */
+  strictHostKey?: boolean;
+  /** Seconds of silence after which the server is asked; three of them end the session. */
+  keepalive?: number;
+  /** Seconds for reaching the server. */
+  connectTimeout?: number;
+  /** Traffic after which the session keys are renewed, in bytes. */
+  rekeyBytes?: number;
+  /** The Python interpreter that has Wraith. */
+  python?: string;
+  /** Takes the attempt back; a stream that exists is ended by its own `destroy()`. */
+  signal?: AbortSignal;
+}
+
+export interface ServeOptions {
+  /** Addresses as `ADDR:PORT` or `tcp://ADDR:PORT`; port 0 takes a free one. */
+  listen?: string | string[];
+  transport?: TransportName;
+  /** The reserved names that are answered, each beginning with `wraith-`. */
+  services?: string[];
+  /** The SSH host key: a string is a path, bytes are the key itself. */
+  hostKey?: Material;
+  /** OpenSSH's authorized_keys: a string is a path, bytes are its text. */
+  authorizedKeys?: Material;
+  /** Public keys, each a line of authorized_keys. */
+  authorize?: string | string[];
+  /** Files with the public keys of authorities whose user certificates are trusted. */
+  certAuthority?: string | string[];
+  /** A file of revoked keys. */
+  revokedKeys?: string;
+  /** Access rules, `allow|deny PATTERN …`. Without any, only the services can be reached. */
+  rules?: string | string[];
+  /** Which addresses `-R` may bind; `off` unless there are rules. */
+  remoteForwards?: 'off' | 'loopback' | 'any';
+  maxConnectionsPerIp?: number;
+  maxAuthAttempts?: number;
+  maxChannels?: number;
+  maxStartups?: number;
+  maxStartupsPerIp?: number;
+  /** Seconds in which a client must authenticate. */
+  loginGrace?: number;
+  /** Seconds of silence after which a client is asked; three of them end its session. */
+  keepalive?: number;
+  /** Seconds for reaching a destination. */
+  connectTimeout?: number;
+  /** Traffic after which the session keys are renewed, in bytes. */
+  rekeyBytes?: number;
+  /** The Python interpreter that has Wraith. */
+  python?: string;
+}
+
+type Told = { [name: string]: Sendable };
+
+/** The options of a stream as the engine knows them. */
+export function connectSettings(options: ConnectOptions): Told {
+  const { destination, python, signal, ...rest } = options;
+  return checked(rest);
+}
+
+/** The options of a server as the engine knows them. */
+export function serveSettings(options: ServeOptions): Told {
+  const { services, python, hostKey, ...rest } = options;
+  return checked({ ...rest, key: hostKey });
+}
+
+function checked(options: Told): Told {
+  for (const [name, value] of Object.entries(options)) {
+    for (const item of Array.isArray(value) ? value : [value]) {
+      if (typeof item === 'string' && item.includes('-----BEGIN')) {
+        throw new WraithError('WRAITH_USAGE', `the option ${name} holds a key where a path goes`, {
+          hint: 'give key material as a Buffer: Buffer.from(key)',
+        });
+      }
+    }
+  }
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
