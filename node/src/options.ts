@@ -57,6 +57,8 @@ export interface ServeOptions {
   rules?: string | string[];
   /** Which addresses `-R` may bind; `off` unless there are rules. */
   remoteForwards?: 'off' | 'loopback' | 'any';
+  /** The largest event on Wraith's own bus, in bytes, where rules let clients reach that. */
+  busMaxFrame?: number;
   maxConnectionsPerIp?: number;
   maxAuthAttempts?: number;
   maxChannels?: number;

@@ -71,4 +71,5 @@ def test_a_server_of_a_host_lets_its_clients_reach_its_services_only() -> None:
 def test_every_option_has_its_own_name() -> None:
     for names in (offered(ConnectOptions), offered(ServeOptions)):
         assert names["connectTimeout"] == "connect_timeout"
+        assert not {"services", "busMay", "askPassphrase", "socks5"} & names.keys()
         assert len(set(names.values())) == len(names)

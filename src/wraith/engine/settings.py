@@ -24,12 +24,10 @@ Options = TypeVar("Options", ConnectOptions, ServeOptions)
 NOT_FOR_A_STREAM = frozenset(
     {
         *("socks5", "socks5_auth", "socks5_open", "local_forwards", "remote_forwards"),
-        *("exit_on_forward_failure", "retry_first_attempt", "ask_passphrase"),
+        *("exit_on_forward_failure", "retry_first_attempt"),
     }
 )
-"""What a client offers on this machine, or asks a person: a single stream does neither."""
-
-NOT_FOR_A_HOST = frozenset({"services"})
+"""What a client offers on this machine: a single stream offers nothing."""
 
 _NAMES: dict[type, str] = {
     str: "text",
@@ -43,7 +41,7 @@ _NAMES: dict[type, str] = {
 
 def connect_options(values: Mapping[str, Any]) -> ConnectOptions:
     """`ConnectOptions` for one stream. Raises `UsageError`."""
-    return ConnectOptions(**_checked(ConnectOptions, values, NOT_FOR_A_STREAM))
+    return ConnectOptions(**_checked(ConnectOptions, values))
 
 
 def serve_options(values: Mapping[str, Any], services: Mapping[str, Service]) -> ServeOptions:
@@ -52,7 +50,7 @@ def serve_options(values: Mapping[str, Any], services: Mapping[str, Service]) ->
     Unless the host gives rules, the services are all that a client may reach: a program that
     wants streams has not asked for a way into its network.
     """
-    checked = _checked(ServeOptions, values, NOT_FOR_A_HOST)
+    checked = _checked(ServeOptions, values)
     if "rules" not in checked:
         checked["rules"] = [*(f"allow {name}" for name in services), "deny *"]
         checked.setdefault("remote_forwards", "off")
@@ -60,17 +58,18 @@ def serve_options(values: Mapping[str, Any], services: Mapping[str, Service]) ->
 
 
 def offered(kind: type[Options]) -> dict[str, str]:
-    """The options that a host may set: the name that it uses, and ours."""
-    left_out = NOT_FOR_A_STREAM if kind is ConnectOptions else NOT_FOR_A_HOST
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
-    return {_camel(name): name for name in names}
+    """The options that a host may set: the name that it uses, and ours.
 
-
-def _checked(
-    kind: type[Options], values: Mapping[str, Any], left_out: frozenset[str]
-) -> dict[str, Any]:
+    What can only be an object of Python's, such as a function, is not among them.
+    """
+    left_out = NOT_FOR_A_STREAM if kind is ConnectOptions else ()
     hints = typing.get_type_hints(kind)
-    names = offered(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
+    return {_camel(name): name for name in names if _describe(hints[name])}
+
+
+def _checked(kind: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
+    hints, names = typing.get_type_hints(kind), offered(kind)
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name not in names:
@@ -111,8 +110,8 @@ def _describe(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(hint))
     if origin is not None and issubclass(origin, Sequence):
-        (of,) = typing.get_args(hint)
-        return f"{_describe(of)}, or a list of such"
+        of = _describe(typing.get_args(hint)[0])
+        return f"{of}, or a list of such" if of else ""
     return _NAMES.get(hint, "")
 
 
