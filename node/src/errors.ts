@@ -21,6 +21,11 @@ export const SHARED_CODES = [
   'WRAITH_CHANNEL_FAILED',
   'WRAITH_CHANNEL_REFUSED',
   'WRAITH_FORWARD_REFUSED',
+  'WRAITH_EVENT',
+  'WRAITH_EVENT_STREAM',
+  'WRAITH_FRAME',
+  'WRAITH_TRUNCATED',
+  'WRAITH_SLOW_CONSUMER',
 ] as const;
 
 /** Codes of this package alone: they are about the Python child. */

@@ -111,28 +111,24 @@ const TYPED = `
   void connect({ sever: 'example.com' });
 `;
 
-for (const [module, moduleResolution, file] of [
-  ['Node16', 'Node16', 'typed.cts'],
-  ['Node16', 'Node16', 'typed.mts'],
+for (const [module, moduleResolution, ...names] of [
+  ['Node16', 'Node16', 'typed.cts', 'typed.mts'],
   ['ESNext', 'Bundler', 'typed.ts'],
 ]) {
-  test(`TypeScript finds strict types: ${file}, ${module}, ${moduleResolution}`, () => {
-    writeFileSync(join(project, file), TYPED);
+  test(`TypeScript finds strict types: ${names}, ${module}, ${moduleResolution}`, () => {
+    for (const name of names) writeFileSync(join(project, name), TYPED);
     const config = {
       compilerOptions: {
         ...{ module, moduleResolution, target: 'ES2022', strict: true, noEmit: true },
         ...{ exactOptionalPropertyTypes: true, skipLibCheck: false, types: ['node'] },
         typeRoots: [join(root, 'node_modules/@types')],
       },
-      files: [file],
+      files: names,
     };
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
     try {
-      execFileSync(process.execPath, [tsc, '-p', 'tsconfig.json'], {
-        cwd: project,
-        encoding: 'utf8',
-      });
+      execFileSync(process.execPath, [tsc, '-p', 'tsconfig.json'], { cwd: project, encoding: 'utf8' });
     } catch (error) {
       assert.fail(error.stdout);
     }

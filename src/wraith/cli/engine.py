@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 import rich_click as click
 
@@ -20,11 +22,18 @@ import rich_click as click
 def engine(fd: int, directory: Path) -> None:
     """Be the engine of a program in another language; ends when that program does."""
     from wraith.cli import logs, report
-    from wraith.engine.control import run
 
     logs.configure("info", "text")
     # A terminal sends these to the whole group. The other program decides what they mean, and we
     # end when it does; if nobody is left to decide, we see the channel close.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    report.run(lambda: run(fd, directory))
+    report.run(lambda: _run(fd, directory))
+
+
+async def _run(fd: int, directory: Path) -> NoReturn:
+    from wraith.engine.control import run
+
+    # All is closed and removed by then. What the interpreter would still tidy up takes longer than
+    # all of that, and somebody waits for this process to be gone.
+    os._exit(await run(fd, directory))
