@@ -19,6 +19,8 @@ export interface ConnectOptions {
   user?: string;
   /** Private keys: a string is a path, bytes are the key itself. */
   identity?: Material | Material[];
+  /** The proxy that the tunnel itself goes through: `socks5://` or `http://`, with credentials. */
+  proxy?: string;
   /** The server's host key as `SHA256:…`; no other is accepted. */
   hostKey?: string;
   /** Where host keys are recorded. */
@@ -55,6 +57,8 @@ export interface ServeOptions {
   revokedKeys?: string;
   /** Access rules, `allow|deny PATTERN …`. Without any, only the services can be reached. */
   rules?: string | string[];
+  /** The proxy through which destinations are reached, where rules let clients reach any. */
+  proxy?: string;
   /** Which addresses `-R` may bind; `off` unless there are rules. */
   remoteForwards?: 'off' | 'loopback' | 'any';
   /** The largest event on Wraith's own bus, in bytes, where rules let clients reach that. */

@@ -128,7 +128,10 @@ for (const [module, moduleResolution, ...names] of [
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
     try {
-      execFileSync(process.execPath, [tsc, '-p', 'tsconfig.json'], { cwd: project, encoding: 'utf8' });
+      execFileSync(process.execPath, [tsc, '-p', 'tsconfig.json'], {
+        cwd: project,
+        encoding: 'utf8',
+      });
     } catch (error) {
       assert.fail(error.stdout);
     }
