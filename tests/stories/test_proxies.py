@@ -17,7 +17,7 @@ from tests.support.journeys import (
     through_socks,
     tunnel_over,
 )
-from tests.support.paths import PATHS, ask_for, take
+from tests.support.paths import PATHS, ask_for, session_of, take
 from tests.support.upstream import upstream
 from wraith.client.options import ConnectOptions
 from wraith.errors import ChannelRefused, ProxyAuthenticationError, Refusal, UsageError
@@ -153,6 +153,19 @@ class TestOnTheWayToTheDestinations:
         ):
             answer = await ask_for(tunnel.client, TcpDestination("far.test", 80))
             assert answer == encode_refusal(Refusal.FAILED)
+
+    @pytest.mark.parametrize("path", PATHS)
+    async def test_datagrams_do_not_go_around_it(
+        self, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take(monkeypatch, path)
+        datagrams = TcpDestination("wraith-udp", 0)
+        async with Loopback(serve={"proxy": "socks5://127.0.0.1:1"}) as tunnel:
+            assert await session_of(tunnel.client).capabilities() == frozenset()
+            answer = await ask_for(tunnel.client, datagrams)
+            assert answer == encode_refusal(Refusal.UNSUPPORTED)
+        async with Loopback() as tunnel:
+            assert await ask_for(tunnel.client, datagrams) is None
 
     async def test_our_own_services_and_remote_forwards_are_not_proxied(self) -> None:
         async with Loopback(serve={"proxy": "socks5://127.0.0.1:1"}) as tunnel:

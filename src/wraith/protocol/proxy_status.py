@@ -24,6 +24,7 @@ _TOKENS = {
     Refusal.TIMED_OUT: ("connection_timeout", "http_response_timeout"),
     Refusal.NAME_UNKNOWN: ("dns_error", "dns_timeout"),
     Refusal.RESOURCE_SHORTAGE: ("connection_limit_reached",),
+    Refusal.UNSUPPORTED: ("proxy_configuration_error",),
     Refusal.FAILED: ("proxy_internal_error",),
 }
 _BY_TOKEN = {token: refusal for refusal, tokens in _TOKENS.items() for token in tokens}

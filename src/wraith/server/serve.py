@@ -227,7 +227,7 @@ class Server:
     def capabilities(self) -> frozenset[str]:
         """What a client is told that this server can do beyond SSH."""
         # Through a proxy datagrams could not go, and around it they must not.
-        carries_datagrams = self.options.proxy is None and datagram_socket.is_possible()
+        carries_datagrams = self.proxied is None and datagram_socket.is_possible()
         return frozenset({capabilities.UDP} if carries_datagrams else ())
 
     def authenticated(self, token: int) -> None:

@@ -32,6 +32,7 @@ _REFUSALS = {
     int(Reply.HOST_UNREACHABLE): Refusal.HOST_UNREACHABLE,
     int(Reply.CONNECTION_REFUSED): Refusal.REFUSED,
     int(Reply.TTL_EXPIRED): Refusal.TIMED_OUT,
+    int(Reply.COMMAND_NOT_SUPPORTED): Refusal.UNSUPPORTED,
 }
 
 
