@@ -31,6 +31,8 @@ from wraith.protocol.capabilities import decode as decode_capabilities
 from wraith.protocol.datagrams import MOST_AT_ONCE, FrameReader, decode_address, parcel_of, split
 from wraith.protocol.http_connect import HttpConnectClient
 from wraith.protocol.local_port import LocalPortServer
+from wraith.protocol.machine import Cursor, Incomplete
+from wraith.protocol.proxy_protocol import SIGNATURE, ProxyHeaderError, decode_header
 from wraith.protocol.socks5.client import Socks5Client
 from wraith.protocol.socks5.messages import MessageError
 from wraith.ssh.packet_reader import BrokenPacket
@@ -174,6 +176,27 @@ def _datagrams(data: bytes, chance: random.Random) -> None:
     decode_capabilities(data)
 
 
+# The PROXY header: whole, incomplete or refused, and more bytes change no verdict.
+
+_PROXY_HEADERS = [
+    b"PROXY TCP4 203.0.113.7 192.0.2.1 51234 22\r\nSSH-2.0-",
+    b"PROXY UNKNOWN\r\n",
+    SIGNATURE + b"\x21\x11\0\x0c" + bytes(12) + b"SSH-2.0-",
+    SIGNATURE + b"\x20\0\0\0",
+]
+
+
+def _proxy_headers(data: bytes, chance: random.Random) -> None:
+    verdicts: set[str] = set()
+    for end in (chance.randrange(len(data) + 1), len(data)):
+        with contextlib.suppress(Incomplete):
+            try:
+                verdicts.add(str(decode_header(Cursor(data[:end]))))
+            except ProxyHeaderError:
+                verdicts.add("refused")
+    assert len(verdicts) <= 1, "more bytes changed the verdict"
+
+
 # Files and lines: an error is the documented one, or a problem with its line's number.
 
 
@@ -222,6 +245,7 @@ TARGETS = [
     Target("local-port", _LOCAL_PORT, _local_port),
     Target("proxy-answers", _ANSWERS, _proxy_answers),
     Target("datagrams", _DATAGRAMS, _datagrams),
+    Target("proxy-header", _PROXY_HEADERS, _proxy_headers),
     Target("key-files", _LINES, _key_files),
     Target("key-blobs", [key_of(LIMITED_CERTIFICATE).blob, krl(section(3, b""))], _key_blobs),
     Target("texts", _TEXTS, _texts),

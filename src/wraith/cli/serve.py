@@ -32,7 +32,7 @@ _log = logging.getLogger("wraith.server")
 GROUPS = [
     {
         "name": "Where to listen",
-        "options": ["--listen", "--transport"],
+        "options": ["--listen", "--transport", "--trust-proxy"],
     },
     {
         "name": "Who may enter",
@@ -69,6 +69,13 @@ serve_options = apply(
         help="Address to listen on, also as tcp://ADDR:PORT; port 0 takes a free one.",
     ),
     transport_option("Transport of addresses without a scheme."),
+    option(
+        "--trust-proxy",
+        multiple=True,
+        metavar="CIDR",
+        show_default=False,
+        help="Load balancers that say by the PROXY protocol, v1 or v2, for whom they connect.",
+    ),
     option(
         "--key",
         metavar="PATH",
@@ -191,11 +198,13 @@ def serve(
     from wraith.cli import logs
     from wraith.cli.systemd import inherited_acceptors
     from wraith.errors import WraithError
+    from wraith.policy.trusted_proxies import TrustedProxies
     from wraith.server.options import ServeOptions
 
     logs.configure(log_level, log_format)
     try:
-        listen = [*inherited_acceptors(), *values.pop("listen")]
+        trusted = TrustedProxies.parse(values["trust_proxy"])
+        listen = [*inherited_acceptors(trusted), *values.pop("listen")]
         options = ServeOptions(listen=listen, **values)
     except WraithError as error:
         report.fail(error)

@@ -12,6 +12,7 @@ import socket
 import time
 
 from wraith.errors import ListenError
+from wraith.policy.trusted_proxies import TrustedProxies
 from wraith.transports.tcp import InheritedTcpAcceptor
 
 FIRST_DESCRIPTOR = 3
@@ -36,8 +37,10 @@ def notify_reloading() -> None:
     notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
-def inherited_acceptors() -> list[InheritedTcpAcceptor]:
+def inherited_acceptors(trusted: TrustedProxies) -> list[InheritedTcpAcceptor]:
     """One acceptor for each socket that was handed over to this process, if any was.
+
+    `trusted` are load balancers that say for whom they connect.
 
     Raises `ListenError` for one that is no listening TCP socket. What told of them is taken out of
     the environment, so that no child believes that it is meant.
@@ -47,7 +50,7 @@ def inherited_acceptors() -> list[InheritedTcpAcceptor]:
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
     numbers = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count))
-    return [InheritedTcpAcceptor(_listening_socket(number)) for number in numbers]
+    return [InheritedTcpAcceptor(_listening_socket(number), trusted) for number in numbers]
 
 
 def _listening_socket(descriptor: int) -> socket.socket:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wraith.errors import UsageError
 from wraith.policy.access import AccessRules
+from wraith.policy.trusted_proxies import TrustedProxies
 from wraith.protocol.envelope import DEFAULT_MAX_FRAME, checked_max_frame
 from wraith.pubsub.bus import May
 from wraith.server.services import Service, checked_name
@@ -80,6 +81,10 @@ class ServeOptions:
     remote_forwards: str = RemoteForwardScope.LOOPBACK
     """Which addresses `-R` may bind: `off`, `loopback` or `any`."""
 
+    trust_proxy: Sequence[str] = ()
+    """Networks of load balancers whose PROXY header, version 1 or 2, says where a client comes
+    from. Connections from there must begin with one. Not changed by a reload."""
+
     max_connections_per_ip: int = 0
     """Connections from one address at a time; 0 for no limit."""
 
@@ -110,6 +115,8 @@ class ServeOptions:
     def __post_init__(self) -> None:
         """Check everything now, so that a mistake is told before anything is opened."""
         self.acceptors()
+        if self.trust_proxy and any(item.scheme != "tcp" for item in self.listen_addresses()):
+            raise UsageError("trust-proxy is for tcp listeners; no other reads a PROXY header")
         self.access_rules()
         self.proxy_url()
         self.remote_forward_scope()
@@ -145,6 +152,10 @@ class ServeOptions:
     def proxy_url(self) -> ProxyUrl | None:
         """The proxy, parsed."""
         return parse_proxy_url(self.proxy) if isinstance(self.proxy, str) else self.proxy
+
+    def trusted_proxies(self) -> TrustedProxies:
+        """The load balancers, parsed."""
+        return TrustedProxies.parse(self.trust_proxy)
 
     def remote_forward_scope(self) -> RemoteForwardScope:
         """Which addresses remote forwards may bind."""

@@ -19,7 +19,10 @@ HIGH_WATER = 64 * 1024
 
 
 class SocketStream(asyncio.Transport):
-    """The stream of a non-blocking, connected stream socket; made by `open_socket_stream`."""
+    """The stream of a non-blocking, connected stream socket; made by `open_socket_stream`.
+
+    `peername` is told in place of the socket's own, where it is known to speak for somebody else.
+    """
 
     __slots__ = (
         "_broken",
@@ -30,6 +33,7 @@ class SocketStream(asyncio.Transport):
         "_high",
         "_hub",
         "_low",
+        "_peername",
         "_protocol",
         "_read_eof",
         "_sock",
@@ -38,9 +42,15 @@ class SocketStream(asyncio.Transport):
     )
 
     def __init__(
-        self, sock: socket.socket, protocol: asyncio.Protocol, hub: Hub | None = None
+        self,
+        sock: socket.socket,
+        protocol: asyncio.Protocol,
+        hub: Hub | None = None,
+        *,
+        peername: tuple[str, int] | None = None,
     ) -> None:
         super().__init__()
+        self._peername = peername
         self._sock: socket.socket | None = sock
         self._fd = sock.fileno()
         self._hub = running_hub() if hub is None else hub
@@ -283,7 +293,7 @@ class SocketStream(asyncio.Transport):
             return self._sock
         try:
             if name == "peername":
-                return self._sock.getpeername()
+                return self._peername or self._sock.getpeername()
             if name == "sockname":
                 return self._sock.getsockname()
         except OSError:

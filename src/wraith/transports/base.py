@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wraith.policy.trusted_proxies import TrustedProxies
 from wraith.values.address import ListenAddress
 from wraith.values.proxy_url import ProxyUrl
 
@@ -99,6 +100,10 @@ class ConnectSettings(Protocol):
 
 class ServeSettings(Protocol):
     """What a transport may read of `wraith.ServeOptions`."""
+
+    def trusted_proxies(self) -> TrustedProxies:
+        """The load balancers whose PROXY header says where a client comes from."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

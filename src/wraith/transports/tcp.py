@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
+from wraith.policy.trusted_proxies import NOBODY, TrustedProxies
 from wraith.streams.listening import Listener, listen, listen_on
 from wraith.streams.socket_stream import open_socket_stream
 from wraith.transports.base import (
@@ -17,6 +18,7 @@ from wraith.transports.base import (
     ProtocolFactory,
     ServeSettings,
 )
+from wraith.transports.proxy_header import ProxyHeaders, plain_address
 from wraith.transports.reaching import (
     Dial,
     dial_directly,
@@ -61,11 +63,12 @@ class TcpAcceptor:
     """Accepts streams on one listening address.
 
     An empty host means all interfaces, IPv4 and IPv6. Port 0 takes one free port, the same for both
-    families.
+    families. `trusted` are load balancers that say for whom they connect.
     """
 
-    def __init__(self, address: ListenAddress) -> None:
+    def __init__(self, address: ListenAddress, trusted: TrustedProxies = NOBODY) -> None:
         self._address = address
+        self._headers = ProxyHeaders(trusted)
         self._listener: Listener | None = None
 
     def __repr__(self) -> str:
@@ -85,7 +88,7 @@ class TcpAcceptor:
         """Bind and begin to accept."""
         self._listener = await listen(
             HostPort(self._address.host, self._address.port),
-            lambda: Greeter("tcp", accept),
+            lambda: self._headers.first(Greeter("tcp", accept)),
             hint="choose another port, for example --listen 0.0.0.0:2222",
         )
 
@@ -94,6 +97,7 @@ class TcpAcceptor:
 
     async def close(self) -> None:
         """Stop accepting."""
+        self._headers.close()
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -102,8 +106,9 @@ class TcpAcceptor:
 class InheritedTcpAcceptor:
     """Accepts streams on a listening socket that another process has bound for us."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, trusted: TrustedProxies = NOBODY) -> None:
         self._sock = sock
+        self._headers = ProxyHeaders(trusted)
         self._listener: Listener | None = None
 
     def __repr__(self) -> str:
@@ -121,13 +126,16 @@ class InheritedTcpAcceptor:
 
     async def start(self, accept: Accept) -> None:
         """Begin to accept."""
-        self._listener = await listen_on(self._sock, lambda: Greeter("tcp", accept))
+        self._listener = await listen_on(
+            self._sock, lambda: self._headers.first(Greeter("tcp", accept))
+        )
 
     def reload(self, settings: ServeSettings) -> None:
         """As `Acceptor.reload`; TCP keeps nothing in files."""
 
     async def close(self) -> None:
         """Stop accepting; whoever bound the socket may go on with it."""
+        self._headers.close()
         self._sock.close()
         if self._listener is not None:
             self._listener.close()
@@ -168,18 +176,12 @@ class Greeter(asyncio.Protocol):
         protocol.connection_made(transport)
 
 
-def plain_address(address: str) -> str:
-    """An address as it is logged and judged: no zone, and IPv4 not dressed as IPv6."""
-    address = address.partition("%")[0]
-    return address.removeprefix("::ffff:") if "." in address else address
-
-
 def _connecting(settings: ConnectSettings) -> TcpTransport:
     return TcpTransport(server_address(settings.server, DEFAULT_PORT), dial_for(settings))
 
 
 def _accepting(addresses: Sequence[ListenAddress], settings: ServeSettings) -> list[Acceptor]:
-    return [TcpAcceptor(address) for address in addresses]
+    return [TcpAcceptor(address, settings.trusted_proxies()) for address in addresses]
 
 
 TCP = Kind("tcp", _connecting, _accepting, default_port=DEFAULT_PORT, proxied=True)
