@@ -63,6 +63,7 @@ def session(command: str) -> list[Case]:
 CASES = [
     Case("serve", "listen", (), "127.0.0.1:0", ("127.0.0.1:0",)),
     Case("serve", "transport", "tcp", "tcp", "tcp"),
+    Case("serve", "trust-proxy", (), "10.0.0.0/8", ("10.0.0.0/8",)),
     Case("serve", "key", None, "/keys/host", "/keys/host"),
     Case("serve", "authorized-keys", None, "/keys/authorized", "/keys/authorized"),
     Case("serve", "authorize", (), "ssh-ed25519 AAAA a b", ("ssh-ed25519 AAAA a b",)),
@@ -279,7 +280,6 @@ LATER = [
             "--acme-domain x",
             "--stealth",
             "--iroh-relay disabled",
-            "--trust-proxy 10.0.0.0/8",
             "--workers 2",
             "--bus memory://",
             "--metrics 127.0.0.1:1",
@@ -327,6 +327,7 @@ def test_what_comes_in_later_parts_is_a_usage_error_today(line: str) -> None:
         ("connect --server gw -L nonsense", "wraith: "),
         ("connect --server gw -R a:b:c:d:e", "wraith: "),
         ("connect --server gw --proxy ftp://me:pwd@a:1", "cannot use this proxy: its scheme is"),
+        ("serve --trust-proxy balancer", "wraith: cannot trust 'balancer': it is no network"),
         ("serve --proxy socks5://a", "wraith: cannot use this proxy: the port is missing"),
         ("connect --server gw extra", "wraith: got unexpected extra argument (extra)"),
         ("stream --server gw", "wraith: name the DEST to connect to"),
