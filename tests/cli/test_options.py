@@ -72,6 +72,7 @@ CASES = [
     Case("serve", "rule", (), "deny private", ("deny private",), parameter="rules"),
     Case("serve", "proxy", None, "socks5://a:1", "socks5://a:1"),
     Case("serve", "remote-forwards", "loopback", "any", "any"),
+    Case("serve", "bus", "memory://", "redis://r:6379/1", "redis://r:6379/1"),
     Case("serve", "max-connections-per-ip", 0, "7", 7),
     Case("serve", "max-auth-attempts", 10, "3", 3),
     Case("serve", "max-channels", 1024, "16", 16),
@@ -281,7 +282,6 @@ LATER = [
             "--stealth",
             "--iroh-relay disabled",
             "--workers 2",
-            "--bus memory://",
             "--metrics 127.0.0.1:1",
         )
     ),
@@ -318,6 +318,7 @@ def test_what_comes_in_later_parts_is_a_usage_error_today(line: str) -> None:
         ("serve --remote-forwards some", "wraith: invalid value for '--remote-forwards'"),
         ("serve --listen nonsense:x", "wraith: cannot listen on"),
         ("serve --rule nonsense", "wraith: "),
+        ("serve --bus nats://x", "wraith: cannot use this URL for the bus"),
         ("connect", "wraith: no server given"),
         ("connect --server :::", "wraith: cannot use the address"),
         ("connect --server gw:0", "wraith: no server can have port 0"),

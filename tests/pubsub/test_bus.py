@@ -269,6 +269,29 @@ async def test_refusals_are_reported_once_a_channel(caplog: pytest.LogCaptureFix
     assert "secret" not in caplog.text
 
 
+async def test_a_channel_that_fails_keeps_nobody_waiting(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_memory() as world:
+        reader, writer = await world.channel()
+        writer.write(frame("__subscribe", "", {"topic": "a:"}))
+        one = await world.target()
+        while "a:" not in world.bus._channels:
+            await world.settled(one)
+        (broken,) = world.bus._channels["a:"]
+        events = one.subscribe("a:")
+        await world.settled(one)
+
+        def fail() -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(broken, "flush", fail)
+        world.bus.dispatch("a", "", "for the others")
+        assert await payloads(events, 1) == ["for the others"]
+        assert await world.gone(reader)
+    assert "a bus channel failed error=RuntimeError" in caplog.text
+
+
 async def test_a_flush_in_the_last_moment_is_no_error() -> None:
     async with in_memory() as world:
         reader, writer = await world.channel()

@@ -45,6 +45,7 @@ GROUPS = [
         ],
     },
     {"name": "Where they may go", "options": ["--rule", "--proxy", "--remote-forwards"]},
+    {"name": "Event bus", "options": ["--bus"]},
     {
         "name": "Limits",
         "options": [
@@ -123,6 +124,12 @@ serve_options = apply(
         type=click.Choice(["off", "loopback", "any"]),
         default="loopback",
         help="Addresses that -R may bind.",
+    ),
+    option(
+        "--bus",
+        default="memory://",
+        metavar="URL",
+        help="Where the event bus meets other servers: memory:// for nowhere, or redis://…",
     ),
     option(
         "--max-connections-per-ip",

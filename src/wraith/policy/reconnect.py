@@ -36,15 +36,18 @@ _WORTH_A_FIRST_RETRY = (TransportError, SessionLost)
 _SLOW_TO_MEND = (AuthenticationError, ProxyAuthenticationError, IdentityError)
 
 
-def delays(roll: Callable[[], float]) -> Iterator[float]:
+def delays(
+    roll: Callable[[], float], first: float = FIRST_DELAY, longest: float = LONGEST_DELAY
+) -> Iterator[float]:
     """Yield seconds to wait, for ever: 1, 2, 4 … 30, each ± 20 % but never above 30.
 
-    `roll` returns a new random number in [0, 1) each time, one for every delay.
+    `roll` returns a new random number in [0, 1) each time, one for every delay; `first` and
+    `longest` are in seconds.
     """
-    delay = FIRST_DELAY
+    delay = first
     while True:
-        yield min(LONGEST_DELAY, delay * (1 + JITTER * (2 * roll() - 1)))
-        delay = min(LONGEST_DELAY, delay * 2)
+        yield min(longest, delay * (1 + JITTER * (2 * roll() - 1)))
+        delay = min(longest, delay * 2)
 
 
 class Reconnect:

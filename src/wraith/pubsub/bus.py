@@ -74,6 +74,10 @@ class Channel(Protocol):
         """Write what waits, now."""
         ...
 
+    def abort(self) -> None:
+        """End it at once."""
+        ...
+
     def malformed(self) -> None:
         """What it sent is no event."""
         ...
@@ -272,7 +276,11 @@ class Bus:
     def _flush(self) -> None:
         channels, self._to_flush = self._to_flush, {}
         for channel in channels:
-            channel.flush()
+            try:
+                channel.flush()
+            except Exception as error:  # a fault of one channel must not keep the others waiting
+                log_event(_log, logging.ERROR, "a bus channel failed", error=type(error).__name__)
+                channel.abort()
 
     # This program's listeners, and other servers
 

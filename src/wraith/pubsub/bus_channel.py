@@ -204,13 +204,18 @@ class BusChannel(asyncio.Protocol):
             self._cut("memory")
 
     def _cut(self, reason: str) -> None:
-        stream = self._stream
-        if stream is not None:
+        if self._stream is not None:
             fingerprint = self.identity.fingerprint
             log_event(
                 _log, logging.WARNING, "bus channel cut", key_fingerprint=fingerprint, reason=reason
             )
-            self._forget()
+            self.abort()
+
+    def abort(self) -> None:
+        """End the channel at once; the client sees it cut short."""
+        stream = self._stream
+        self._forget()
+        if stream is not None:
             stream.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -11,7 +11,9 @@ from wraith.errors import UsageError
 from wraith.policy.access import AccessRules
 from wraith.policy.trusted_proxies import TrustedProxies
 from wraith.protocol.envelope import DEFAULT_MAX_FRAME, checked_max_frame
+from wraith.pubsub.backend import BackendFactory
 from wraith.pubsub.bus import May
+from wraith.pubsub.bus_url import MEMORY, BusUrl
 from wraith.server.services import Service, checked_name
 from wraith.transports.base import Acceptor
 from wraith.transports.registry import acceptors, kind_of
@@ -65,6 +67,10 @@ class ServeOptions:
     services: Mapping[str, Service] = field(default_factory=dict, repr=False)
     """What answers channels to reserved names (`wraith-…`), beside the server's own services or in
     place of one. Not changed by a reload."""
+
+    bus: str = field(default=MEMORY, repr=False)
+    """Where the event bus meets those of other servers: `memory://` for nowhere, or
+    `redis://[user:password@]host[:port][/db][?prefix=…]`. Not changed by a reload."""
 
     bus_may: May | None = field(default=None, repr=False)
     """What peers may do on the event bus: `may(peer, action, topic)`, asked for every event and
@@ -122,6 +128,7 @@ class ServeOptions:
         self.remote_forward_scope()
         for name in self.services:
             checked_name(name)
+        self.bus_backend()
         try:
             checked_max_frame(self.bus_max_frame)
         except ValueError as error:
@@ -144,6 +151,10 @@ class ServeOptions:
         """The acceptors that were given, and one for each address; nothing is opened yet."""
         given = [item for item in self.listen if not isinstance(item, str)]
         return [*given, *acceptors(self.listen_addresses(), self)]
+
+    def bus_backend(self) -> BackendFactory:
+        """What joins the bus to those of other servers."""
+        return BusUrl.parse(self.bus).backend()
 
     def access_rules(self) -> AccessRules:
         """The rules, parsed."""

@@ -53,7 +53,9 @@ class Server:
         self.rules = options.access_rules()
         self.proxied = _proxied(options)
         self.identities = IdentityStore(options)
-        self.bus = Bus(may=options.bus_may, max_frame=options.bus_max_frame)
+        self.bus = Bus(
+            may=options.bus_may, backend=options.bus_backend(), max_frame=options.bus_max_frame
+        )
         """The event bus behind `wraith-control`; this program publishes and listens here."""
         self.services = Services(options.services, self.bus)
         self._tasks = TaskSet("server")
