@@ -22,7 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 ERRORS = {
     *("WraithError", "UsageError", "IdentityError", "ListenError", "TransportError"),
-    *("ProxyError", "ProxyAuthenticationError"),
+    *("ProxyError", "ProxyAuthenticationError", "TlsError", "CertificateError"),
     *("SessionError", "SessionLost", "ProtocolError", "AuthenticationError"),
     *("HostKeyError", "HostKeyChanged", "HostKeyMismatch", "HostKeyUnknown"),
     *("ChannelError", "ChannelRefused", "ForwardError"),

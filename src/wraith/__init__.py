@@ -19,6 +19,7 @@ from wraith.client.remote_forward import Forward
 from wraith.client.stream import DuplexStream, open_stream
 from wraith.errors import (
     AuthenticationError,
+    CertificateError,
     ChannelError,
     ChannelRefused,
     EventError,
@@ -39,6 +40,7 @@ from wraith.errors import (
     SessionLost,
     SlowConsumer,
     StreamTruncated,
+    TlsError,
     TransportError,
     UsageError,
     WraithError,
@@ -49,6 +51,7 @@ from wraith.server.services import ServicePeer
 
 __all__ = [
     "AuthenticationError",
+    "CertificateError",
     "ChannelError",
     "ChannelRefused",
     "Client",
@@ -78,6 +81,7 @@ __all__ = [
     "State",
     "StateChange",
     "StreamTruncated",
+    "TlsError",
     "TransportError",
     "UsageError",
     "WraithError",

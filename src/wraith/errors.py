@@ -5,8 +5,10 @@
     ├── IdentityError           WRAITH_IDENTITY           our own key is missing or locked
     ├── ListenError             WRAITH_LISTEN_FAILED      an address that cannot be bound
     ├── TransportError          WRAITH_TRANSPORT_FAILED   no way to the server; worth a retry
-    │   └── ProxyError          WRAITH_PROXY_FAILED       the upstream proxy is of no use
-    │       └── ProxyAuthenticationError  WRAITH_PROXY_AUTH_FAILED  it does not take our credentials
+    │   ├── ProxyError          WRAITH_PROXY_FAILED       the upstream proxy is of no use
+    │   │   └── ProxyAuthenticationError  WRAITH_PROXY_AUTH_FAILED  it does not take our credentials
+    │   └── TlsError            WRAITH_TLS_FAILED         the server speaks no TLS as we can
+    │       └── CertificateError  WRAITH_CERTIFICATE      its certificate is not one we trust
     ├── SessionError            WRAITH_SESSION_FAILED     the SSH session failed
     │   ├── SessionLost         WRAITH_SESSION_LOST       it ended or fell silent; worth a retry
     │   ├── ProtocolError       WRAITH_PROTOCOL           the peer does not speak SSH as we can
@@ -94,6 +96,18 @@ class ProxyAuthenticationError(ProxyError):
     """The upstream proxy wants credentials, or others than it was given."""
 
     code = "WRAITH_PROXY_AUTH_FAILED"
+
+
+class TlsError(TransportError):
+    """The server does not speak TLS, or not as we can."""
+
+    code = "WRAITH_TLS_FAILED"
+
+
+class CertificateError(TlsError):
+    """The server's TLS certificate is not one that we trust."""
+
+    code = "WRAITH_CERTIFICATE"
 
 
 class SessionError(WraithError):

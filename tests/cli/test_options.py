@@ -55,6 +55,10 @@ def session(command: str) -> list[Case]:
         Case(command, "host-key", "", PIN, PIN),
         Case(command, "known-hosts", None, "/keys/known", "/keys/known"),
         Case(command, "strict-host-key", False, "true", True),
+        Case(command, "tls-server-name", "", "gw.example.com", "gw.example.com"),
+        Case(command, "tls-ca", None, "/keys/root.pem", "/keys/root.pem"),
+        Case(command, "tls-pin", "", PIN, PIN),
+        Case(command, "insecure", False, "true", True),
         Case(command, "keepalive", 15.0, "5", 5.0),
         Case(command, "connect-timeout", 10.0, "2.5", 2.5),
     ]
@@ -69,6 +73,9 @@ CASES = [
     Case("serve", "authorize", (), "ssh-ed25519 AAAA a b", ("ssh-ed25519 AAAA a b",)),
     Case("serve", "revoked-keys", None, "/keys/krl", "/keys/krl"),
     Case("serve", "cert-authority", (), "/keys/ca.pub", ("/keys/ca.pub",)),
+    Case("serve", "tls-cert", None, "/keys/tls.pem", "/keys/tls.pem"),
+    Case("serve", "tls-key", None, "/keys/tls.key", "/keys/tls.key"),
+    Case("serve", "tls-self-signed", False, "true", True),
     Case("serve", "rule", (), "deny private", ("deny private",), parameter="rules"),
     Case("serve", "proxy", None, "socks5://a:1", "socks5://a:1"),
     Case("serve", "remote-forwards", "loopback", "any", "any"),
@@ -272,12 +279,8 @@ LATER = [
     *(
         f"serve {option}"
         for option in (
-            "--transport tls",
             "--transport iroh",
-            "--listen tls://0.0.0.0:443",
             "--listen iroh://",
-            "--tls-cert x",
-            "--tls-self-signed",
             "--acme-domain x",
             "--stealth",
             "--iroh-relay disabled",
@@ -288,13 +291,8 @@ LATER = [
     *(
         f"connect --server x {option}"
         for option in (
-            "--transport tls",
             "--peer x",
-            "--tls-ca x",
-            "--tls-pin x",
-            "--tls-server-name x",
             "--stealth-secret x",
-            "--insecure",
             "--iroh-key x",
         )
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from wraith.errors import (
     AuthenticationError,
+    CertificateError,
     ForwardError,
     HostKeyChanged,
     HostKeyError,
@@ -22,6 +23,7 @@ from wraith.errors import (
     Refusal,
     SessionError,
     SessionLost,
+    TlsError,
     TransportError,
     UsageError,
     WraithError,
@@ -61,6 +63,7 @@ class TestTheFirstAttempt:
         "error",
         [
             AuthenticationError,
+            CertificateError,
             HostKeyError,
             HostKeyChanged,
             HostKeyMismatch,
@@ -68,6 +71,7 @@ class TestTheFirstAttempt:
             IdentityError,
             UsageError,
             ListenError,
+            TlsError,
             ProtocolError,
             SessionError,
             ForwardError,
@@ -91,7 +95,7 @@ class TestLater:
     def test_another_host_key_is_fatal(self, error: type[WraithError]) -> None:
         assert Reconnect(middle).next_delay(error("no"), first=False) is None
 
-    @pytest.mark.parametrize("error", [AuthenticationError, IdentityError])
+    @pytest.mark.parametrize("error", [AuthenticationError, CertificateError, IdentityError])
     def test_a_refused_login_waits_longest(self, error: type[WraithError]) -> None:
         reconnect = Reconnect(middle)
         assert reconnect.next_delay(error("no"), first=False) == 30
@@ -107,7 +111,9 @@ class TestLater:
         down = ProxyError("no", Refusal.NETWORK_UNREACHABLE)
         assert Reconnect(middle).next_delay(down, first=first) == 1
 
-    @pytest.mark.parametrize("error", [TransportError, SessionLost, ProtocolError, SessionError])
+    @pytest.mark.parametrize(
+        "error", [TransportError, TlsError, SessionLost, ProtocolError, SessionError]
+    )
     def test_everything_else_is_tried_again(self, error: type[WraithError]) -> None:
         assert Reconnect(middle).next_delay(error("no"), first=False) == 1
 

@@ -41,8 +41,9 @@ async def test_every_journey_on_every_path(
 @each_journey
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cipher", CIPHERS)
+@pytest.mark.parametrize("link", ["tcp", "tls"])
 def test_every_journey_with_new_keys_every_other_moment(
-    journey: Journey, cipher: bytes, path: str, monkeypatch: pytest.MonkeyPatch
+    journey: Journey, link: str, cipher: bytes, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides count; with 100 kB between two key exchanges they often begin together."""
     take(monkeypatch, path)
@@ -50,7 +51,7 @@ def test_every_journey_with_new_keys_every_other_moment(
 
     async def work() -> None:
         rekey = {"rekey_bytes": 100_000}
-        async with tunnel_over("tcp", serve=rekey, rekey_bytes=100_000) as tunnel:
+        async with tunnel_over(link, serve=rekey, rekey_bytes=100_000) as tunnel:
             await journey(tunnel)
 
     assert run_under(LOOPS["inline"], work()).contexts == []

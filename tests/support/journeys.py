@@ -1,7 +1,7 @@
 """The journeys that every path and every event loop must carry: each takes a tunnel and proves one.
 
-`tunnel_over(link)` makes the tunnel, in memory or over TCP; the second is what the hot path reads
-and writes by itself.
+`tunnel_over(link)` makes the tunnel: in memory; over TCP, which the hot path reads and writes by
+itself; or inside TLS, which fills the hot path's own buffers.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ from wraith.values.address import HostPort
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Journey = Callable[[Loopback], Awaitable[None]]
 
-LINKS = ("memory", "tcp")
+LINKS = ("memory", "tcp", "tls")
 
 
 class TcpLoopback(Loopback):
     """The same tunnel over a TCP connection on loopback."""
+
+    transport = "tcp"
 
     def __init__(self, *, serve: dict[str, Any], connect: dict[str, Any]) -> None:
         # Only a transport that has a socket can go through a proxy.
         self._proxy = connect.get("proxy")
         connect = {name: value for name, value in connect.items() if name != "proxy"}
         super().__init__(serve={"listen": ["127.0.0.1:0"], **serve}, connect=connect)
+
+    def how(self) -> dict[str, Any]:
+        """The client's options that lead to the server."""
+        address = self.server.listen_addresses[0].removeprefix(f"{self.transport}://")
+        return {"transport": self.transport, "server": address}
 
     async def __aenter__(self) -> Loopback:  # type: ignore[override]
         from wraith.client.connect import connect
@@ -43,10 +50,9 @@ class TcpLoopback(Loopback):
         self.client = connect(
             dataclasses.replace(
                 self.connect_options,
-                transport="tcp",
                 proxy=self._proxy,
-                server=self.server.listen_addresses[0].removeprefix("tcp://"),
                 host_key=self.server.host_key_fingerprint,
+                **self.how(),
             )
         )
         try:
@@ -57,12 +63,26 @@ class TcpLoopback(Loopback):
         return self
 
 
+class TlsLoopback(TcpLoopback):
+    """The same inside TLS, with a certificate of the server's own."""
+
+    transport = "tls"
+
+    def __init__(self, *, serve: dict[str, Any], connect: dict[str, Any]) -> None:
+        own = {"listen": ["tls://127.0.0.1:0"], "tls_self_signed": True}
+        super().__init__(serve={**own, **serve}, connect=connect)
+
+    def how(self) -> dict[str, Any]:
+        return {**super().how(), "tls_pin": self.server.notes["tls pin"]}
+
+
 def tunnel_over(link: str, *, serve: dict[str, Any] | None = None, **connect: Any) -> Loopback:
     """A tunnel over this kind of link, with a SOCKS5 port."""
     connect = {"socks5": "127.0.0.1:0", **connect}
     if link == "memory":
         return Loopback(serve=serve, connect=connect)
-    return TcpLoopback(serve=serve or {}, connect=connect)
+    maker = TlsLoopback if link == "tls" else TcpLoopback
+    return maker(serve=serve or {}, connect=connect)
 
 
 @asynccontextmanager

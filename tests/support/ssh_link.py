@@ -308,7 +308,7 @@ class Link:
     def send_packet(self, kind: int, *arguments: bytes) -> None:
         self.deferred.append(bytes((kind,)) + b"".join(arguments))
 
-    def write_to_stream(self, data: bytes) -> None:
+    def write_to_stream(self, data: memoryview) -> None:
         self.sent += data
 
     def expect(self, events: int) -> None:

@@ -1,4 +1,4 @@
-"""Every stream keeps every promise: memory, TCP, and SSH channels over each of them."""
+"""Every stream keeps every promise: memory, TCP and TLS, with and without a proxy, SSH channels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from tests.support.upstream import upstream
+from wraith.server.options import ServeOptions
 from wraith.testing import PROMISES, Loopback, MakePair
 from wraith.transports.base import Acceptor, PeerInfo, ProtocolFactory, Transport
 from wraith.transports.memory import MemoryAcceptor, MemoryTransport
-from wraith.transports.reaching import dial_through
-from wraith.transports.tcp import TcpAcceptor, TcpTransport
-from wraith.values.address import TcpDestination, parse_host_port, parse_listen
-from wraith.values.proxy_url import ProxyUrl
+from wraith.transports.reaching import Dial, dial_directly, dial_through
+from wraith.transports.tcp import TcpTransport
+from wraith.transports.tls import TlsTransport
+from wraith.transports.tls_trust import Trust
+from wraith.values.address import TcpDestination, parse_host_port
 
 Maker = Callable[[AsyncExitStack], Awaitable[MakePair]]
 
@@ -46,44 +48,37 @@ async def memory(stack: AsyncExitStack) -> MakePair:
     return await pairs_of(stack, acceptor, MemoryTransport(acceptor))
 
 
-class TcpToAcceptor:
-    """Connects to whatever port the acceptor was given."""
+class ToAcceptor:
+    """Connects to whatever port the acceptor was given, by TCP or TLS."""
 
-    name = server = "tcp"
+    name = server = "there"
 
-    def __init__(self, acceptor: TcpAcceptor) -> None:
+    def __init__(self, acceptor: Acceptor, dial: Dial) -> None:
         self._acceptor = acceptor
+        self._dial = dial
 
     async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
-        address = self._acceptor.addresses[0].removeprefix("tcp://")
-        return await TcpTransport(parse_host_port(address)).connect(factory, timeout)
+        scheme, _, text = self._acceptor.addresses[0].partition("://")
+        address = parse_host_port(text)
+        if scheme == "tcp":
+            return await TcpTransport(address, self._dial).connect(factory, timeout)
+        trust = Trust("gw.example.com", pin=self._acceptor.notes["tls pin"])
+        return await TlsTransport(address, trust, self._dial).connect(factory, timeout)
 
 
-class ProxiedToAcceptor(TcpToAcceptor):
-    """The same, by a proxy."""
+def over(scheme: str, proxy: str = "") -> Maker:
+    """Pairs over this transport, directly or through a proxy that speaks this language."""
 
-    def __init__(self, acceptor: TcpAcceptor, proxy: ProxyUrl) -> None:
-        super().__init__(acceptor)
-        self._proxy = proxy
+    async def make(stack: AsyncExitStack) -> MakePair:
+        dial: Dial = dial_directly
+        if proxy:
+            dial = dial_through((await stack.enter_async_context(upstream())).url(proxy))
+        options = ServeOptions(listen=[f"{scheme}://127.0.0.1:0"], tls_self_signed=scheme == "tls")
+        (acceptor,) = options.acceptors()
+        return await pairs_of(stack, acceptor, ToAcceptor(acceptor, dial))
 
-    async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
-        address = parse_host_port(self._acceptor.addresses[0].removeprefix("tcp://"))
-        return await TcpTransport(address, dial_through(self._proxy)).connect(factory, timeout)
-
-
-def tcp_through(language: str) -> Maker:
-    async def proxied(stack: AsyncExitStack) -> MakePair:
-        proxy = await stack.enter_async_context(upstream())
-        acceptor = TcpAcceptor(parse_listen("127.0.0.1:0"))
-        return await pairs_of(stack, acceptor, ProxiedToAcceptor(acceptor, proxy.url(language)))
-
-    proxied.__name__ = f"tcp_through_{language}"
-    return proxied
-
-
-async def tcp(stack: AsyncExitStack) -> MakePair:
-    acceptor = TcpAcceptor(parse_listen("127.0.0.1:0"))
-    return await pairs_of(stack, acceptor, TcpToAcceptor(acceptor))
+    make.__name__ = f"{scheme}_through_{proxy}" if proxy else scheme
+    return make
 
 
 @asynccontextmanager
@@ -129,9 +124,12 @@ async def ssh_channel_reversed(stack: AsyncExitStack) -> MakePair:
 
 MAKERS = [
     memory,
-    tcp,
-    tcp_through("socks5"),
-    tcp_through("http"),
+    over("tcp"),
+    over("tcp", "socks5"),
+    over("tcp", "http"),
+    over("tls"),
+    over("tls", "socks5"),
+    over("tls", "http"),
     ssh_channel,
     ssh_channel_reversed,
 ]

@@ -49,6 +49,10 @@ GROUPS = [
     },
     {"name": "Whom we trust", "options": ["--host-key", "--known-hosts", "--strict-host-key"]},
     {
+        "name": "The TLS around it",
+        "options": ["--tls-server-name", "--tls-ca", "--tls-pin", "--insecure"],
+    },
+    {
         "name": "When things go wrong",
         "options": ["--keepalive", "--connect-timeout", "--exit-on-forward-failure"],
     },
@@ -104,6 +108,31 @@ session_options = apply(
         "--strict-host-key",
         is_flag=True,
         help="Refuse a server that is not on record, instead of recording it.",
+    ),
+    option(
+        "--tls-server-name",
+        metavar="NAME",
+        default="",
+        show_default="the server's",
+        help="Name that its certificate must have.",
+    ),
+    option(
+        "--tls-ca",
+        metavar="PATH",
+        show_default="the system's",
+        help="Authorities to trust.",
+    ),
+    option(
+        "--tls-pin",
+        metavar="SHA256:…",
+        default="",
+        show_default=False,
+        help="The only certificate key to accept, as the server prints it; enough by itself.",
+    ),
+    option(
+        "--insecure",
+        is_flag=True,
+        help="Accept any certificate; the host key is still checked.",
     ),
     option(
         "--keepalive",

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ARGUMENTS = "wraith.cli.arguments"
 
-TRANSPORTS = "tcp"
+TRANSPORTS = "tcp|tls"
 
 version_option = click.version_option(__version__, prog_name="wraith")
 

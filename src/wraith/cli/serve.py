@@ -44,6 +44,7 @@ GROUPS = [
             "--revoked-keys",
         ],
     },
+    {"name": "TLS", "options": ["--tls-cert", "--tls-key", "--tls-self-signed"]},
     {"name": "Where they may go", "options": ["--rule", "--proxy", "--remote-forwards"]},
     {"name": "Event bus", "options": ["--bus"]},
     {
@@ -105,6 +106,9 @@ serve_options = apply(
     option(
         "--revoked-keys", metavar="PATH", help="Keys that may not enter: an OpenSSH KRL or a list."
     ),
+    option("--tls-cert", metavar="PATH", help="TLS certificate with its chain, PEM."),
+    option("--tls-key", metavar="PATH", help="Its key, if not in the same file."),
+    option("--tls-self-signed", is_flag=True, help="Make a TLS certificate and keep it."),
     option(
         "--rule",
         "rules",
@@ -258,6 +262,7 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
         "listen": list(server.listen_addresses),
         "host_key": server.host_key_fingerprint,
         "connect": commands[0] if commands else None,
+        **{name.replace(" ", "_"): text for name, text in server.notes.items()},
     }
     report.ready(ready_fd, facts)
     if not human:
@@ -267,6 +272,8 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
     for url in server.listen_addresses:
         report.say(f"listening on   {url}")
     report.say(f"host key       {server.host_key_fingerprint}{made}")
+    for name, text in server.notes.items():
+        report.say(f"{name:<14} {text}")
     which = "On the other machine, one of" if len(commands) > 1 else "On the other machine"
     report.say("\n".join([f"\n{which}:\n", *(f"  {line}" for line in commands), ""]))
 

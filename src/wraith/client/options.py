@@ -82,6 +82,19 @@ class ConnectOptions:
     remote_forwards: Sequence[str | RemoteForward] = ()
     """As OpenSSH's `-R`."""
 
+    tls_server_name: str = ""
+    """The name that the server's TLS certificate must have, if not that of `server`; sent as SNI
+    (RFC 6066 section 3)."""
+
+    tls_ca: str | Path | None = None
+    """A PEM file of the authorities to trust for TLS, instead of the system's."""
+
+    tls_pin: str = ""
+    """The key of the server's TLS certificate as `SHA256:…`; enough by itself."""
+
+    insecure: bool = False
+    """Accept any TLS certificate. SSH still checks the host key."""
+
     keepalive: float = 15.0
     """Seconds of silence after which the server is asked; three of them end the session."""
 
@@ -100,6 +113,7 @@ class ConnectOptions:
 
     def __post_init__(self) -> None:
         """Check everything now, so that a mistake is told before anything is opened."""
+        self._check_tls_options()
         self.make_transport()
         self.parsed_local_forwards()
         self.parsed_remote_forwards()
@@ -127,6 +141,18 @@ class ConnectOptions:
     def proxy_url(self) -> ProxyUrl | None:
         """The proxy, parsed."""
         return parse_proxy_url(self.proxy) if isinstance(self.proxy, str) else self.proxy
+
+    def _check_tls_options(self) -> None:
+        """An option that would change nothing is a mistake."""
+        if self.transport == "tls" or not isinstance(self.transport, str):
+            return
+        for name in ("tls_server_name", "tls_ca", "tls_pin", "insecure"):
+            if getattr(self, name):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is about TLS, and the transport is "
+                    f"{self.transport}",
+                    hint="use --transport tls",
+                )
 
     def known_host_name(self) -> tuple[str, int]:
         """The host and port under which the server's key is recorded."""

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 
 from wraith.errors import (
     AuthenticationError,
+    CertificateError,
     HostKeyError,
     IdentityError,
     ProxyAuthenticationError,
     SessionLost,
+    TlsError,
     TransportError,
     UsageError,
     WraithError,
@@ -31,9 +33,11 @@ GOOD_SESSION = 60.0
 
 _ALWAYS_FATAL = (HostKeyError, UsageError)
 _WORTH_A_FIRST_RETRY = (TransportError, SessionLost)
-# The server or the proxy may take us again, and the user get an agent; none of that is soon. At the
-# first attempt they are the user's mistakes.
-_SLOW_TO_MEND = (AuthenticationError, ProxyAuthenticationError, IdentityError)
+# Transport errors, but no trouble of the network's: the options are wrong, or the server is.
+_NOT_THE_NETWORK = (TlsError,)
+# The server or the proxy may take us again, or get its certificate back, and the user get an agent;
+# none of that is soon. At the first attempt they are the user's mistakes.
+_SLOW_TO_MEND = (AuthenticationError, CertificateError, IdentityError, ProxyAuthenticationError)
 
 
 def delays(
@@ -70,6 +74,8 @@ class Reconnect:
             return None
         if isinstance(error, _SLOW_TO_MEND):
             return None if first else LONGEST_DELAY
+        if first and isinstance(error, _NOT_THE_NETWORK):
+            return None
         if first and not isinstance(error, _WORTH_A_FIRST_RETRY):
             return None
         return next(self._delays)

@@ -61,6 +61,15 @@ class ServeOptions:
     revoked_keys: str | Path | None = None
     """A file of revoked keys: an OpenSSH KRL, or a list of public keys."""
 
+    tls_cert: str | Path | None = None
+    """A PEM file with the TLS certificate and its chain; read again by `Server.reload`."""
+
+    tls_key: str | Path | None = None
+    """The certificate's key, if it is not in the same file."""
+
+    tls_self_signed: bool = False
+    """Make a TLS certificate on first use and keep it as `<state>/tls_self_signed.pem`."""
+
     rules: Sequence[str] = ()
     """Access rules, `allow|deny PATTERN …`; the first that matches decides."""
 
@@ -120,9 +129,11 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         """Check everything now, so that a mistake is told before anything is opened."""
+        self._check_tls_options()
         self.acceptors()
-        if self.trust_proxy and any(item.scheme != "tcp" for item in self.listen_addresses()):
-            raise UsageError("trust-proxy is for tcp listeners; no other reads a PROXY header")
+        by_tcp = {"tcp", "tls"}
+        if self.trust_proxy and not by_tcp.issuperset(a.scheme for a in self.listen_addresses()):
+            raise UsageError("trust-proxy is for tcp and tls; no other listener reads the header")
         self.access_rules()
         self.proxy_url()
         self.remote_forward_scope()
@@ -155,6 +166,17 @@ class ServeOptions:
     def bus_backend(self) -> BackendFactory:
         """What joins the bus to those of other servers."""
         return BusUrl.parse(self.bus).backend()
+
+    def _check_tls_options(self) -> None:
+        """An option that would change nothing is a mistake."""
+        if any(address.scheme == "tls" for address in self.listen_addresses()):
+            return
+        for name in ("tls_cert", "tls_key", "tls_self_signed"):
+            if getattr(self, name):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is about TLS, and nothing listens with it",
+                    hint="use --transport tls, or --listen tls://ADDR:PORT",
+                )
 
     def access_rules(self) -> AccessRules:
         """The rules, parsed."""

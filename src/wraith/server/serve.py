@@ -90,6 +90,11 @@ class Server:
         return tuple(options for options in invitations if options)
 
     @property
+    def notes(self) -> dict[str, str]:
+        """What else its listeners have to say, such as the fingerprint of a certificate."""
+        return {name: text for item in self._acceptors for name, text in item.notes.items()}
+
+    @property
     def host_key_fingerprint(self) -> str:
         """The host key's fingerprint, `SHA256:…`, for `--host-key` on the other side."""
         return self._host_key.public.fingerprint

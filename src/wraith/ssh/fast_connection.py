@@ -33,6 +33,7 @@ from wraith.ssh.packet_writer import BACKLOG_LIMIT, DONT_WAIT, MAX_PACKET, Packe
 from wraith.ssh.socket_channel import SocketChannel
 from wraith.ssh.stream_channel import StreamChannel
 from wraith.streams.deadlines import Deadlines
+from wraith.streams.direct import DirectReceiver, TakesAtOnce
 from wraith.streams.hub import READ, WRITE, running_hub
 from wraith.streams.socket_stream import SocketStream
 from wraith.values.address import Destination
@@ -63,7 +64,7 @@ else:
     _Base = object
 
 
-class FastConnection(_Base):
+class FastConnection(DirectReceiver, _Base):
     """Goes before `ConnectionMixin` in the bases of our connections."""
 
     def prepare(self, keepalive: float, budget: int, max_channels: int) -> None:
@@ -79,6 +80,7 @@ class FastConnection(_Base):
         self._fd = -1
         self._events = 0
         self._stalled = 0
+        self._lends = False
         self.unanswered: Deadlines[SocketChannel] = Deadlines(OPEN_TIMEOUT)
         """Channels that the peer has neither opened nor refused yet."""
 
@@ -86,6 +88,7 @@ class FastConnection(_Base):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket from under the stream, if it is one of ours."""
+        self._lends = isinstance(transport, TakesAtOnce)
         sock = transport.detach() if isinstance(transport, SocketStream) else None
         if sock is None:
             super().connection_made(transport)
@@ -111,10 +114,10 @@ class FastConnection(_Base):
         """Watch the socket for these events, as long as reading is not stalled."""
         self._set_events(events & ~READ if self._stalled else events)
 
-    def write_to_stream(self, data: bytes) -> None:
+    def write_to_stream(self, data: memoryview) -> None:
         """Send what the writer has collected, where there is no bare socket."""
         if self._transport is not None:
-            self._transport.write(data)
+            self._transport.write(data if self._lends else bytes(data))
             if self._transport.get_write_buffer_size() > BACKLOG_LIMIT:
                 self.choke()
 
@@ -168,6 +171,19 @@ class FastConnection(_Base):
                 return
             self.reader.received(count)
             self._heard()
+            self._pump()
+
+    def get_buffer(self) -> memoryview:
+        """Where a stream that asks puts its bytes."""
+        return self.reader.space()
+
+    def buffer_updated(self, count: int) -> None:
+        """It has put so many there."""
+        if self._transport is None:
+            return
+        self.reader.received(count)
+        self._heard()
+        if not self._stalled:
             self._pump()
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:

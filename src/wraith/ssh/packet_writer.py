@@ -305,7 +305,7 @@ class PacketWriter:
             self._release()
             return
         if self._sock is None:
-            self._connection.write_to_stream(bytes(waiting))
+            self._connection.write_to_stream(waiting)
             self._release()
             return
         try:

@@ -12,6 +12,7 @@ import contextlib
 import socket
 from typing import Any
 
+from wraith.streams.direct import DirectReceiver
 from wraith.streams.hub import READ, WRITE, Hub, running_hub
 
 CHUNK = 64 * 1024
@@ -24,9 +25,12 @@ class SocketStream(asyncio.Transport):
     `peername` is told in place of the socket's own, where it is known to speak for somebody else.
     """
 
+    takes_at_once = True
+
     __slots__ = (
         "_broken",
         "_closing",
+        "_direct",
         "_events",
         "_fd",
         "_full",
@@ -55,6 +59,7 @@ class SocketStream(asyncio.Transport):
         self._fd = sock.fileno()
         self._hub = running_hub() if hub is None else hub
         self._protocol = protocol
+        self._direct = protocol if isinstance(protocol, DirectReceiver) else None
         self._events = READ
         self._unsent = bytearray()
         self._full = self._closing = self._broken = self._wrote_eof = self._read_eof = False
@@ -96,19 +101,25 @@ class SocketStream(asyncio.Transport):
 
     def _read(self) -> None:
         assert self._sock is not None
-        scratch = self._hub.scratch
+        direct = self._direct
+        if direct is not None:
+            buffer, size = direct.get_buffer(), 0
+        else:
+            buffer, size = self._hub.scratch, CHUNK
         try:
-            count = self._sock.recv_into(scratch, CHUNK)
+            count = self._sock.recv_into(buffer, size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._fail(error)
             return
         try:
-            if count:
-                self._protocol.data_received(bytes(scratch[:count]))
-            else:
+            if not count:
                 self._end_of_file()
+            elif direct is not None:
+                direct.buffer_updated(count)
+            else:
+                self._protocol.data_received(bytes(buffer[:count]))
         except Exception as error:
             self._fault(error)
 
@@ -135,6 +146,7 @@ class SocketStream(asyncio.Transport):
         """Hand the stream to another protocol."""
         assert isinstance(protocol, asyncio.Protocol)
         self._protocol = protocol
+        self._direct = protocol if isinstance(protocol, DirectReceiver) else None
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol that now reads the stream."""

@@ -8,8 +8,9 @@ both out of options; `registry` knows the kinds by their names.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from wraith.policy.trusted_proxies import TrustedProxies
@@ -80,6 +81,11 @@ class Acceptor(Protocol):
         """
         ...
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What else people want to know of it once it has started, such as a fingerprint."""
+        ...
+
     def reload(self, settings: ServeSettings) -> None:
         """Read again what it keeps in files; what is bad keeps its old value and is logged."""
         ...
@@ -93,6 +99,26 @@ class ConnectSettings(Protocol):
         """The server as `host` or `host:port`; "" where none was named."""
         ...
 
+    @property
+    def tls_server_name(self) -> str:
+        """The name that the certificate must have; "" for the server's."""
+        ...
+
+    @property
+    def tls_ca(self) -> str | Path | None:
+        """A file of authorities to trust instead of the system's."""
+        ...
+
+    @property
+    def tls_pin(self) -> str:
+        """The only certificate key to accept, as `SHA256:…`."""
+        ...
+
+    @property
+    def insecure(self) -> bool:
+        """Whether any certificate will do."""
+        ...
+
     def proxy_url(self) -> ProxyUrl | None:
         """The proxy to go through; always None for a transport that is not `proxied`."""
         ...
@@ -100,6 +126,21 @@ class ConnectSettings(Protocol):
 
 class ServeSettings(Protocol):
     """What a transport may read of `wraith.ServeOptions`."""
+
+    @property
+    def tls_cert(self) -> str | Path | None:
+        """A file with the certificate and its chain."""
+        ...
+
+    @property
+    def tls_key(self) -> str | Path | None:
+        """A file with the certificate's key; None if it is in the same file."""
+        ...
+
+    @property
+    def tls_self_signed(self) -> bool:
+        """Whether to make a certificate and keep it."""
+        ...
 
     def trusted_proxies(self) -> TrustedProxies:
         """The load balancers whose PROXY header says where a client comes from."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import ClassVar
 
 from wraith.errors import ListenError, TransportError
 from wraith.streams.memory import memory_pair
@@ -31,6 +33,7 @@ class MemoryAcceptor:
 
     addresses = ("memory://",)
     invitation = ()
+    notes: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
         self._accept: Accept | None = None

@@ -23,6 +23,7 @@ GROUP = "wraith.transports"
 
 BUILT_IN = {
     "tcp": "wraith.transports.tcp:TCP",
+    "tls": "wraith.transports.tls:TLS",
 }
 """Where the `Kind` of each is; imported when it is asked for."""
 

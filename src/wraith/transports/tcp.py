@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wraith.policy.trusted_proxies import NOBODY, TrustedProxies
 from wraith.streams.listening import Listener, listen, listen_on
@@ -84,6 +84,11 @@ class TcpAcceptor:
         """As `Acceptor.invitation`."""
         return server_options(self._listener, DEFAULT_PORT)
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """As `Acceptor.notes`; none."""
+        return {}
+
     async def start(self, accept: Accept) -> None:
         """Bind and begin to accept."""
         self._listener = await listen(
@@ -123,6 +128,11 @@ class InheritedTcpAcceptor:
     def invitation(self) -> tuple[str, ...]:
         """As `Acceptor.invitation`."""
         return server_options(self._listener, DEFAULT_PORT)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """As `Acceptor.notes`; none."""
+        return {}
 
     async def start(self, accept: Accept) -> None:
         """Begin to accept."""
