@@ -31,8 +31,8 @@ void client_start(struct conn *conn, const struct role *role)
         epoll = epoll_create1(EPOLL_CLOEXEC);
     conn->host = role->spread ? 1 + started % HOSTS : 1;
     started++;
-    conn->fd = socks ? connect_loopback(conn->host, 1, socks)
-                     : connect_loopback(conn->host, conn->host, role->port);
+    conn->fd = socks ? connect_to(LOOPBACK, conn->host, 1, socks)
+                     : connect_to(origin_net(), conn->host, conn->host, role->port);
     conn->have = 0;
     conn->position = 0;
     conn->stage = METHOD;
@@ -79,7 +79,7 @@ int client_message(struct conn *conn)
 static void negotiate(struct conn *conn, const struct role *role)
 {
     if (conn->stage == METHOD) {
-        char request[10] = {5, 1, 0, 1, 127, 0, 0, (char)conn->host};
+        char request[10] = {5, 1, 0, 1, (char)origin_net(), 0, 0, (char)conn->host};
         uint16_t port = htons((uint16_t)role->port);
         if (!collect(conn, 2))
             return;

@@ -49,11 +49,16 @@ long long option(const char *name, long long otherwise)
     return otherwise;
 }
 
-static struct sockaddr_in loopback(int subnet, int host, int port)
+static struct sockaddr_in place(int net, int subnet, int host, int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(subnet * 256 + host - 1));
+    address.sin_addr.s_addr = htonl((uint32_t)(net << 24 | subnet << 8 | host));
     return address;
+}
+
+int origin_net(void)
+{
+    return (int)option("net", LOOPBACK);
 }
 
 static void no_delay(int fd)
@@ -64,7 +69,7 @@ static void no_delay(int fd)
 
 int listen_loopback(int host, int *port)
 {
-    struct sockaddr_in address = loopback(0, host, *port);
+    struct sockaddr_in address = place(origin_net(), 0, host, *port);
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -79,14 +84,14 @@ int listen_loopback(int host, int *port)
     return fd;
 }
 
-int connect_loopback(int host, int to_host, int port)
+int connect_to(int net, int host, int to_host, int port)
 {
-    struct sockaddr_in own = loopback(1, host, 0), address = loopback(0, to_host, port);
+    struct sockaddr_in own = place(net, 1, host, 0), address = place(net, 0, to_host, port);
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         fail(COULD_NOT, "socket: %s", strerror(errno));
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&own, sizeof own))
+    if (net == LOOPBACK && bind(fd, (struct sockaddr *)&own, sizeof own))
         fail(COULD_NOT, "bind: %s", strerror(errno));
     /* Blocking: on loopback it is done at once, or the accept queue is full. */
     if (connect(fd, (struct sockaddr *)&address, sizeof address))

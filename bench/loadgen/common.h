@@ -1,7 +1,9 @@
 /* What the roles of the load generator share.
  *
  * One thread, one epoll, loopback only: every address is in 127.0.0.0/8 by
- * construction and only ports are given.  Options are words `name=value`.
+ * construction and only ports are given.  With `net=10` the origin is in
+ * 10.0.0.0/8 instead, for namespaces where that is on loopback, too, or where a
+ * device leads to it.  Options are words `name=value`.
  * Results are one JSON object on stdout.  Exit codes: 0 done, 1 could not
  * (refused, reset, timed out, a full machine), 2 wrong bytes arrived.
  */
@@ -44,11 +46,14 @@ void read_options(int argc, char **argv);
  * them and over as many addresses of their own: thousands of connections a
  * second would else run out of ports while old ones are in TIME_WAIT. */
 #define HOSTS 16
+#define LOOPBACK 127
 
+/* The first byte of the origin's addresses: option `net=`, or 127. */
+int origin_net(void);
 /* Listen on 127.0.0.`host`; port 0 picks a free one. -1: the port is taken. */
 int listen_loopback(int host, int *port);
-/* Connect from 127.0.1.`host` to 127.0.0.`to_host`. */
-int connect_loopback(int host, int to_host, int port);
+/* Connect from 127.0.1.`host` to 127.0.0.`to_host`; in another net than 127 from any address. */
+int connect_to(int net, int host, int to_host, int port);
 int accept_client(int listener);
 
 void watch(int epoll, int op, int fd, uint32_t events, void *owner);

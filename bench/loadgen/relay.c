@@ -150,7 +150,7 @@ static void join(int client)
         close(client);
         return;
     }
-    struct end *near = add(client), *far = add(connect_loopback(1, 1, (int)option("to", 0)));
+    struct end *near = add(client), *far = add(connect_to(LOOPBACK, 1, 1, (int)option("to", 0)));
     near->other = far;
     far->other = near;
 }

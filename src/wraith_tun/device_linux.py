@@ -1,0 +1,76 @@
+"""The TUN device, its addresses, and the listeners on them (Linux, networking/tuntap)."""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import NamedTuple
+
+from wraith_tun import netlink
+from wraith_tun.errors import CannotStart
+from wraith_tun.packets import VNET
+
+PATH = "/dev/net/tun"
+MTU, QUEUE = 65535, 1000
+_TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454D8
+_IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
+_CSUM_TSO4_TSO6_ECN = 15
+
+Networks = Sequence[IPv4Interface | IPv6Interface]
+
+_REMEDIES = {
+    errno.ENOENT: f"there is no {PATH}; `modprobe tun` as root brings it",
+    errno.ENODEV: f"{PATH} has no driver behind it; `modprobe tun` as root brings it",
+    errno.EACCES: f"{PATH} may not be opened by this user; root mends it by `chmod 666 {PATH}`",
+    errno.EPERM: "a network device needs root here; use sudo, or --unshare for one command",
+}
+
+
+class Device(NamedTuple):
+    """An open device that is up, and a listener on each of its addresses."""
+
+    tun: int
+    link: int
+    listeners: list[socket.socket]
+
+
+def open_device(name: str, networks: Networks) -> Device:
+    """Make the device and bring it up. Raises `CannotStart`.
+
+    Its addresses bring no route with them, so the main table stays as it is. There is no listener
+    for IPv6 where the system has none.
+    """
+    try:
+        tun = os.open(PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        fcntl.ioctl(tun, _TUNSETVNETHDRSZ, struct.pack("i", VNET))
+        fcntl.ioctl(tun, _TUNSETOFFLOAD, _CSUM_TSO4_TSO6_ECN)
+        index = socket.if_nametoindex(name)
+        netlink.bring_up(index, MTU, QUEUE)
+        return Device(tun, index, _listeners(index, networks))
+    except OSError as error:
+        used = f"the name {name} is in use; choose another with --tun-name"
+        remedies = {**_REMEDIES, errno.EBUSY: used, errno.EINVAL: used}
+        why = remedies.get(error.errno or 0, f"the device cannot be made: {error.strerror}")
+        raise CannotStart(why) from error
+
+
+def _listeners(index: int, networks: Networks) -> list[socket.socket]:
+    found = []
+    for own in networks:
+        family = socket.AF_INET if own.version == 4 else socket.AF_INET6
+        try:
+            netlink.add_address(index, own)
+            listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            listener.bind((str(own.ip), 0))
+        except OSError:
+            if own.version == 4:
+                raise
+            break
+        listener.listen(4096)
+        found.append(listener)
+    return found

@@ -1,0 +1,5 @@
+"""The one error of the shim."""
+
+
+class CannotStart(Exception):
+    """One sentence: what is missing, and what mends it."""

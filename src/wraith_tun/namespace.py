@@ -1,0 +1,135 @@
+"""One command in a network of its own, without root (user_namespaces(7)).
+
+    parent, outside                      child
+    ─ the engine, the proxy              ─ makes the namespaces, the device, the routes
+    ◄──── device and listeners ────────  ─ (SCM_RIGHTS)
+    ───── "I read the device" ────────►  ─ gives up its capabilities, becomes the command
+
+Neither outlives the other: the child is killed with its parent, the parent ends with its child.
+What the command may have started goes on with a network that has nothing but loopback.
+"""
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from wraith_tun import netlink
+from wraith_tun.device_linux import Device, Networks, open_device
+from wraith_tun.errors import CannotStart
+from wraith_tun.privileges import check, die_with, give_up_capabilities, libc
+
+_NEWNS, _NEWUSER, _NEWNET = 0x20000, 0x10000000, 0x40000000
+_MS_BIND, _MNT_DETACH = 4096, 2
+
+RESOLVERS = ("/run/nscd", "/var/run/nscd", "/run/systemd/resolve", "/run/avahi-daemon")
+"""Services outside that resolve names over Unix sockets, which no network namespace stops."""
+
+FORBIDDEN = (
+    "user namespaces are switched off here; root allows them by "
+    "`sysctl user.max_user_namespaces=10000`, and where that exists, "
+    "`sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0`"
+)
+
+
+def start(
+    command: Sequence[str],
+    name: str,
+    networks: Networks,
+    routes: Sequence[netlink.Network],
+    *,
+    virtual_dns: bool,
+) -> tuple[int, Device, socket.socket]:
+    """Start the child: its process id, the device, and where a byte lets the command run.
+
+    Raises `CannotStart` with what the child could not do.
+    """
+    ours, theirs = socket.socketpair()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        code = 126
+        try:
+            ours.close()
+            _enter(parent)
+            device = open_device(name, networks)
+            _prepare(device, networks, routes, virtual_dns)
+            fds = [device.tun, *(listener.fileno() for listener in device.listeners)]
+            socket.send_fds(theirs, [b"ready"], fds)
+            code = _become(command) if theirs.recv(1) else code
+        except CannotStart as error:
+            theirs.send(str(error).encode())
+        except OSError as error:
+            theirs.send(f"the namespace cannot be set up: {error}".encode())
+        finally:
+            os._exit(code)
+    theirs.close()
+    said, fds, _, _ = socket.recv_fds(ours, 4096, 3)
+    if not fds:
+        os.waitpid(child, 0)
+        raise CannotStart(said.decode() or "the command ended before its network was ready")
+    return child, Device(fds[0], 0, [socket.socket(fileno=fd) for fd in fds[1:]]), ours
+
+
+def _enter(parent: int) -> None:
+    user, group = os.geteuid(), os.getegid()
+    try:
+        check(libc.unshare(_NEWUSER | _NEWNET | _NEWNS))
+        die_with(parent)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        netlink.bring_up(socket.if_nametoindex("lo"), 65536, 1000)
+    except OSError as error:
+        raise CannotStart(FORBIDDEN) from error
+
+
+def _prepare(
+    device: Device, networks: Networks, routes: Sequence[netlink.Network], virtual_dns: bool
+) -> None:
+    for own, _ in zip(networks, device.listeners, strict=False):
+        for to in (own.network, *routes):
+            if to.version == own.version:
+                netlink.add_route(to, netlink.MAIN, device.link, own.ip.packed)
+    for folder in filter(os.path.isdir, RESOLVERS):
+        check(libc.mount(b"none", folder.encode(), b"tmpfs", 0, b"mode=755"))
+    if virtual_dns:
+        check(libc.mount(b"none", b"/tmp", b"tmpfs", 0, b"mode=755"))
+        server = networks[0].ip + 1
+        _cover("/etc/resolv.conf", f"nameserver {server}\noptions timeout:3 attempts:2\n")
+        if Path("/etc/nsswitch.conf").exists():
+            lines = Path("/etc/nsswitch.conf").read_text().splitlines()
+            kept = [line for line in lines if not line.lstrip().startswith("hosts:")]
+            _cover("/etc/nsswitch.conf", "\n".join([*kept, "hosts: files dns", ""]))
+        check(libc.umount2(b"/tmp", _MNT_DETACH))
+
+
+def _cover(path: str, text: str) -> None:
+    """Have a file say something else, in this namespace and without leaving a trace."""
+    target = os.path.realpath(path)
+    if target.startswith(RESOLVERS):  # a link into what has just been hidden
+        Path(target).write_text(text)
+    elif not Path(target).exists():
+        raise CannotStart(
+            f"there is no {path} to put our own over; root mends it by `touch {path}`"
+        )
+    else:
+        source = Path("/tmp/covered")  # noqa: S108 - a file system of our own
+        source.write_text(text)
+        source.chmod(0o444)
+        check(libc.mount(bytes(source), target.encode(), None, _MS_BIND, None))
+        source.unlink()
+
+
+def _become(command: Sequence[str]) -> int:
+    """Run the command in our place; returns the exit code of a shell if that cannot be."""
+    give_up_capabilities()
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], list(command))  # noqa: S606 - it is what we are for
+    except OSError as error:
+        os.write(2, f"wraith-tun: {command[0]} cannot be run: {error.strerror}\n".encode())
+        return 127 if error.errno == errno.ENOENT else 126

@@ -1,0 +1,157 @@
+"""Addresses, routes and rules over rtnetlink (RFC 3549, rtnetlink(7)).
+
+Raw messages: a namespace of our own has no program that could be called with its capabilities.
+What we add carries a protocol number of its own, by which a later run finds what a killed one left.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
+from typing import NamedTuple
+
+PROTOCOL = 177
+MAIN = 254
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+Network = IPv4Network | IPv6Network
+
+_NEWLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _GETROUTE = 16, 20, 24, 25, 26
+_NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
+_CHANGE, _DUMP, _ADD = 0x5, 0x301, 0x505  # a request; with an answer, for all, or to replace
+_ERROR, _DONE = 2, 3
+_NO_DAD_NO_ROUTE = 0x202
+_UNICAST, _UNREACHABLE = 1, 7
+
+
+def _exchange(kind: int, flags: int, body: bytes) -> list[bytes]:
+    """Ask the kernel; returns the bodies that it answers. Raises `OSError` with its reason."""
+    found: list[bytes] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.settimeout(5)
+        sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
+        while True:
+            data = sock.recv(1 << 20)
+            while data:
+                size, what = struct.unpack_from("=IH", data)
+                if what in (_ERROR, _DONE):
+                    code = -struct.unpack_from("=i", data, 16)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    return found
+                found.append(data[16:size])
+                data = data[(size + 3) & ~3 :]
+
+
+def _attribute(kind: int, value: bytes | int) -> bytes:
+    data = struct.pack("=I", value) if isinstance(value, int) else value
+    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def _attributes(body: bytes) -> dict[int, bytes]:
+    """What follows the 12 bytes of a route or a rule."""
+    found, at = {}, 12
+    while at < len(body):
+        size, kind = struct.unpack_from("=HH", body, at)
+        found[kind] = body[at + 4 : at + size]
+        at += (size + 3) & ~3
+    return found
+
+
+def _dump(kind: int) -> Iterator[tuple[bytes, dict[int, bytes]]]:
+    for family in FAMILIES.values():
+        for body in _exchange(kind, _DUMP, bytes([family]) + bytes(11)):
+            if body[0] == family:  # else it is unknown here, and we are told of all others
+                yield body, _attributes(body)
+
+
+def bring_up(index: int, mtu: int, queue: int) -> None:
+    """Set a link up, with this size of packets and this length of its queue."""
+    body = struct.pack("=BxHiII", 0, 0, index, 1, 1) + _attribute(4, mtu) + _attribute(13, queue)
+    _exchange(_NEWLINK, _CHANGE, body)
+
+
+def add_address(index: int, own: IPv4Interface | IPv6Interface) -> None:
+    """Give a link an address that needs no check for duplicates and makes no route."""
+    body = struct.pack("=BBBBI", FAMILIES[own.version], own.network.prefixlen, 0, 0, index)
+    for kind in (1, 2):
+        body += _attribute(kind, own.ip.packed)
+    _exchange(_NEWADDR, _ADD, body + _attribute(8, _NO_DAD_NO_ROUTE))
+
+
+class Route(NamedTuple):
+    """A route as the kernel tells it."""
+
+    to: Network
+    direct: bool
+    """Whether it leads to a link, with no gateway between."""
+    body: bytes
+
+
+def add_route(to: Network, table: int, index: int = 0, source: bytes = b"") -> None:
+    """Send a network to a link; without one, it is unreachable where no other route is."""
+    kind = _UNICAST if index else _UNREACHABLE
+    header = FAMILIES[to.version], to.prefixlen, 0, 0, 0, PROTOCOL, 0, kind, 0
+    body = struct.pack("=BBBBBBBBI", *header) + _attribute(15, table)
+    body += _attribute(1, to.network_address.packed)
+    last = _attribute(4, index) + _attribute(7, source) if index else _attribute(6, 0x7FFFFFFF)
+    _exchange(_NEWROUTE, _ADD, body + last)
+
+
+def routes(table: int) -> Iterator[Route]:
+    """The unicast and unreachable routes of a table."""
+    for body, found in _dump(_GETROUTE):
+        if found.get(15) == struct.pack("=I", table) and body[7] in (_UNICAST, _UNREACHABLE):
+            anywhere = bytes(4 if body[0] == socket.AF_INET else 16)
+            direct = body[7] == _UNICAST and not found.keys() & {5, 9, 18}
+            yield Route(ip_network((found.get(1, anywhere), body[1])), direct, body)
+
+
+def remove_route(route: Route) -> None:
+    """Remove a route that `routes` has told."""
+    _exchange(_DELROUTE, _CHANGE, route.body)
+
+
+class Rule(NamedTuple):
+    """A policy rule: which packets look into which table. What is None is not asked for."""
+
+    version: int
+    order: int
+    table: int
+    to: Network | None = None
+    source: Network | None = None
+    uid: int | None = None
+    protocol: int | None = None
+    source_port: int | None = None
+    port: int | None = None
+
+
+def add_rule(rule: Rule) -> None:
+    """Add a policy rule."""
+    lengths = (network.prefixlen if network else 0 for network in (rule.to, rule.source))
+    body = struct.pack("=BBBBBBBBI", FAMILIES[rule.version], *lengths, 0, 0, 0, 0, 1, 0)
+    body += _attribute(6, rule.order) + _attribute(15, rule.table)
+    body += _attribute(21, bytes([PROTOCOL]))
+    for kind, network in ((1, rule.to), (2, rule.source)):
+        body += _attribute(kind, network.network_address.packed) if network else b""
+    for kind, form, number in (
+        (20, "=II", rule.uid),
+        (22, "=B", rule.protocol),
+        (23, "=HH", rule.source_port),
+        (24, "=HH", rule.port),
+    ):
+        if number is not None:
+            body += _attribute(kind, struct.pack(form, *[number] * (len(form) - 1)))
+    _exchange(_NEWRULE, _ADD, body)
+
+
+def our_rules() -> list[tuple[int, bytes]]:
+    """The rules with our protocol number: their order, and the message."""
+    ours = ((body, found) for body, found in _dump(_GETRULE) if found.get(21) == bytes([PROTOCOL]))
+    return [(struct.unpack("=I", found[6])[0], body) for body, found in ours]
+
+
+def remove_rule(body: bytes) -> None:
+    """Remove a rule that `our_rules` has told."""
+    _exchange(_DELRULE, _CHANGE, body)

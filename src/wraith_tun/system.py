@@ -1,0 +1,240 @@
+"""The whole system through the tunnel, by policy rules that leave the main table as it is.
+
+    order  which packets                                         look into
+    +0     to bypassed networks; of bypassed users               main
+    +1     from ports that listened at the start; of the         main
+           connections established then
+    +2     DNS                                                   ours
+    +3     to private networks on the link at the start          main
+    +4     all others, or those to the networks of --route       ours
+
+Ours has one default route, to the device, and goes with it: rules that a killed run leaves lead to
+an empty table, and the next in line is main. With the kill switch there is a second route, to
+nowhere, that stays until the next start or `--restore`.
+
+A *janitor* keeps the privileges, watches an engine that has none, and clears up after it.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import NamedTuple
+
+from wraith_tun import netlink
+from wraith_tun.device_linux import Device, Networks, open_device
+from wraith_tun.errors import CannotStart
+from wraith_tun.netlink import MAIN, Network, Rule
+from wraith_tun.privileges import become_nobody, die_with
+
+TABLE = 7771
+ORDERS = (range(7700, 7710), range(7710, 7720))
+"""A start takes the one that no earlier run has left, so that old rules hold until new ones do."""
+
+MOST_CONNECTIONS = 1000
+"""Established connections that are left where they are, each by a rule of its own."""
+
+EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+Address = IPv4Address | IPv6Address
+
+
+class Connection(NamedTuple):
+    """A TCP socket of this network namespace, as proc(5) tells it."""
+
+    local: Address
+    port: int
+    remote: Address
+    remote_port: int
+    listens: bool
+    inode: str
+
+
+class Plan(NamedTuple):
+    """What goes where. `servers` are the endpoints to which the proxy itself is connected."""
+
+    bypass: Sequence[Network] = ()
+    servers: Collection[tuple[Address, int]] = ()
+    users: Sequence[int] = ()
+    routes: Sequence[Network] = ()
+    virtual_dns: bool = True
+    kill_switch: bool = False
+
+
+def connections() -> list[Connection]:
+    """The sockets that listen or are connected."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                _, local, remote, state, *fields = line.split()
+                if state in ("01", "0A"):
+                    ends = *_end(local), *_end(remote)
+                    found.append(Connection(*ends, state == "0A", fields[5]))
+    return found
+
+
+def _end(text: str) -> tuple[Address, int]:
+    """An address in words of the machine's own order, and a port."""
+    words, port = text.split(":")
+    starts = range(0, len(words), 8)
+    packed = b"".join(int(words[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in starts)
+    address = ip_address(packed)
+    return getattr(address, "ipv4_mapped", None) or address, int(port, 16)
+
+
+def servers_of(port: int, found: Sequence[Connection]) -> set[tuple[Address, int]]:
+    """Where the process that listens on the proxy's port is connected to, beyond this machine."""
+    listening = {each.inode for each in found if each.listens and each.port == port}
+    servers: set[tuple[Address, int]] = set()
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        held = set()
+        with contextlib.suppress(OSError):  # it has ended, or is none of our business
+            for entry in folder.iterdir():
+                held.add(str(entry.readlink())[8:-1])  # socket:[inode]
+        if held & listening:
+            servers.update((s.remote, s.remote_port) for s in found if _leads_away(s, held, port))
+    return servers
+
+
+def _leads_away(each: Connection, held: set[str], port: int) -> bool:
+    return each.inode in held and each.port != port and not each.remote.is_loopback | each.listens
+
+
+def rules(
+    plan: Plan, order: int, found: Sequence[Connection], links: Sequence[Network]
+) -> Iterator[Rule]:
+    """The rules that carry out a plan, as the table above has them."""
+    tcp, udp = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+    found = [each for each in found if not each.local.is_loopback]
+    listening = {each.port for each in found if each.listens}
+    for network in plan.bypass:
+        yield Rule(network.version, order, MAIN, network)
+    for address, port in plan.servers:
+        yield Rule(address.version, order, MAIN, ip_network(address), protocol=tcp, port=port)
+    for version in netlink.FAMILIES:
+        yield from (Rule(version, order, MAIN, uid=uid) for uid in plan.users)
+        for port in listening:
+            yield Rule(version, order + 1, MAIN, protocol=tcp, source_port=port)
+        for protocol in (udp, tcp) if plan.virtual_dns else ():
+            yield Rule(version, order + 2, TABLE, protocol=protocol, port=53)
+    for each in found[:MOST_CONNECTIONS]:
+        if each.port not in listening:
+            ends = ip_network(each.remote), ip_network(each.local)
+            ports = each.port, each.remote_port
+            yield Rule(each.local.version, order + 1, MAIN, *ends, None, tcp, *ports)
+    yield from (Rule(network.version, order + 3, MAIN, network) for network in links)
+    for network in plan.routes:
+        yield Rule(network.version, order + 4, TABLE, network)
+
+
+def private_links() -> list[Network]:
+    """Private networks on a link. No others: whoever runs the link could claim any part of the
+    Internet as a neighbour, and so have it go round the tunnel."""
+    found = netlink.routes(MAIN)
+    return [each.to for each in found if each.direct and each.to.prefixlen and each.to.is_private]
+
+
+def clear(keep: range = range(0), *, closed: bool = False) -> None:
+    """Remove our rules, but for those of some orders; and the routes to nowhere unless `closed`."""
+    for order, rule in netlink.our_rules():
+        if order not in keep:
+            netlink.remove_rule(rule)
+    for route in list(netlink.routes(TABLE)):
+        if not route.direct and not closed:
+            netlink.remove_route(route)
+
+
+def _refuse_a_second() -> None:
+    """Raise `CannotStart` if another one runs in this network."""
+    if any(route.direct for route in netlink.routes(TABLE)):
+        raise CannotStart("wraith-tun runs here already; stop that one first")
+
+
+def _notify() -> None:
+    """Tell people, and systemd (sd_notify(3))."""
+    print("wraith-tun: up", file=sys.stderr, flush=True)  # noqa: T201
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"READY=1", path.replace("@", "\0", 1))
+
+
+def _divert(
+    plan: Plan,
+    orders: range,
+    found: Sequence[Connection],
+    links: Sequence[Network],
+    device: Device,
+    networks: Networks,
+) -> None:
+    for to, own in zip(EVERYTHING, networks, strict=True):
+        if len(device.listeners) > (to.version == 6):
+            netlink.add_route(to, TABLE, device.link, own.ip.packed)
+        if plan.kill_switch:
+            netlink.add_route(to, TABLE)
+    for rule in rules(plan, orders[0], found, links):
+        netlink.add_rule(rule)
+    clear(keep=orders, closed=plan.kill_switch)
+
+
+def restore() -> None:
+    """Remove what a killed run has left. Raises `CannotStart`, also while one runs."""
+    try:
+        _refuse_a_second()
+        clear()
+    except OSError as error:
+        raise CannotStart(f"rules cannot be removed ({error.strerror}); this needs root") from error
+
+
+def run(
+    plan: Plan,
+    name: str,
+    networks: Networks,
+    found: Sequence[Connection],
+    engine: Callable[[Device, int], int],
+) -> int:
+    """Be the janitor of an engine until it ends; returns an exit code. Raises `CannotStart`.
+
+    `engine` is called in a process without privileges, with a descriptor to write to when it
+    serves; it ends on SIGTERM.
+    """
+    _refuse_a_second()
+    links, left = private_links(), {order for order, _ in netlink.our_rules()}
+    orders = next(orders for orders in ORDERS if left.isdisjoint(orders))
+    device = open_device(name, networks)
+    reader, writer = os.pipe()
+    janitor, child = os.getpid(), os.fork()
+    if child == 0:
+        code = 1
+        try:
+            become_nobody()
+            die_with(janitor)
+            code = engine(device, writer)
+        finally:
+            os._exit(code)
+    os.close(device.tun)  # the device is to go when the engine does
+    os.close(writer)
+    asked = []
+
+    def stop(number: int, _frame: object) -> None:
+        asked.append(number)
+        os.kill(child, signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        if os.read(reader, 1):
+            _divert(plan, orders, found, links, device, networks)
+            _notify()
+    except OSError as error:
+        os.kill(child, signal.SIGKILL)
+        raise CannotStart(f"the routes cannot be set: {error.strerror}") from error
+    finally:
+        os.waitpid(child, 0)
+        if asked or not plan.kill_switch:
+            clear()
+    return 0 if asked else 1
