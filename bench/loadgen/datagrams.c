@@ -39,7 +39,7 @@ static struct sockaddr_in associate(int socks, int *control)
     static const char greeting[] = {5, 1, 0}, request[] = {5, 3, 0, 1, 0, 0, 0, 0, 0, 0};
     struct sockaddr_in relay = {.sin_family = AF_INET};
     char method[2], reply[10];
-    int fd = connect_loopback(1, 1, socks);
+    int fd = connect_to(LOOPBACK, 1, 1, socks);
     fcntl(fd, F_SETFL, 0);
     if (send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) < 0)
         fail(COULD_NOT, "send: %s", strerror(errno));
