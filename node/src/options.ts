@@ -43,8 +43,16 @@ export interface ServeOptions {
   /** Addresses as `ADDR:PORT` or `tcp://ADDR:PORT`; port 0 takes a free one. */
   listen?: string | string[];
   transport?: TransportName;
-  /** The reserved names that are answered, each beginning with `wraith-`. */
+  /**
+   * The reserved names that lead to this program, each beginning with `wraith-`. By default
+   * `wraith-control`, and none with `bus`.
+   */
   services?: string[];
+  /**
+   * Answer `wraith-control` with Wraith's event bus: `memory://`, or `redis://…` to share it with
+   * other servers.
+   */
+  bus?: string;
   /** The SSH host key: a string is a path, bytes are the key itself. */
   hostKey?: Material;
   /** OpenSSH's authorized_keys: a string is a path, bytes are its text. */
@@ -61,8 +69,10 @@ export interface ServeOptions {
   proxy?: string;
   /** Which addresses `-R` may bind; `off` unless there are rules. */
   remoteForwards?: 'off' | 'loopback' | 'any';
-  /** The largest event on Wraith's own bus, in bytes, where rules let clients reach that. */
+  /** The largest event on the bus, in bytes. */
   busMaxFrame?: number;
+  /** Addresses whose PROXY protocol is believed, as networks. */
+  trustProxy?: string | string[];
   maxConnectionsPerIp?: number;
   maxAuthAttempts?: number;
   maxChannels?: number;

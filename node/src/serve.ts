@@ -8,8 +8,6 @@ import { type Engine, engineFor } from './engine.js';
 import { serveSettings, type ServeOptions, type TransportName } from './options.js';
 import { Verdict, WraithStream } from './stream.js';
 
-const DEFAULT_SERVICES = ['wraith-control'];
-
 /** Who is at the other end of a stream. */
 export interface ConnectionInfo {
   /** The reserved name that was asked for. */
@@ -58,7 +56,7 @@ export class WraithServer extends EventEmitter<Events> {
   /** Not to be called: `serve` does. */
   static async open(options: ServeOptions): Promise<WraithServer> {
     const settings = serveSettings(options);
-    const services = options.services ?? DEFAULT_SERVICES;
+    const services = options.services ?? (options.bus === undefined ? ['wraith-control'] : []);
     const engine = await engineFor(options.python);
     const server = new WraithServer(engine);
     const { number, facts } = await engine.openServer(

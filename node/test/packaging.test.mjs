@@ -89,7 +89,21 @@ test('both module systems get the same names and the same objects, so there is o
 
 const TYPED = `
   import type { Duplex } from 'node:stream';
-  import { connect, serve, WraithError, type ConnectionInfo, type WraithErrorCode } from 'wraith-tunnel';
+  import {
+    type ConnectionInfo, connect, createWraithEventTarget, type EventEnvelope, serve,
+    type TopicEvent, WraithError, type WraithErrorCode, type WraithEventTarget,
+  } from 'wraith-tunnel';
+
+  type Chat = EventEnvelope<{ text: string }>;
+
+  export function chat(stream: Duplex): WraithEventTarget<TopicEvent<Chat>> {
+    const target = createWraithEventTarget<TopicEvent<Chat>>({ stream });
+    target.addEventListener('chat:room', ({ detail }) => detail.payload.text.toUpperCase());
+    target.addEventListener('chat:room', { handleEvent: (event) => event.detail.id }, { once: true });
+    // @ts-expect-error: the payload has no such member
+    target.addEventListener('chat:room', ({ detail }) => detail.payload.sound);
+    return target;
+  }
 
   export async function use(): Promise<string> {
     const stream: Duplex = await connect({ server: 'example.com', identity: Buffer.from('') });

@@ -68,6 +68,13 @@ def test_a_server_of_a_host_lets_its_clients_reach_its_services_only() -> None:
         serve_options({"services": {}}, {})
 
 
+def test_the_event_bus_is_reached_where_it_was_asked_for() -> None:
+    options = serve_options({"bus": "memory://"}, {})
+    assert list(options.rules) == ["allow wraith-control", "deny *"]
+    with pytest.raises(UsageError, match="not both"):
+        serve_options({"bus": "memory://"}, {"wraith-control": lambda _peer: None})  # type: ignore[dict-item,return-value]
+
+
 def test_every_option_has_its_own_name() -> None:
     for names in (offered(ConnectOptions), offered(ServeOptions)):
         assert names["connectTimeout"] == "connect_timeout"

@@ -29,6 +29,8 @@ NOT_FOR_A_STREAM = frozenset(
 )
 """What a client offers on this machine: a single stream offers nothing."""
 
+BUS = "wraith-control"
+
 _NAMES: dict[type, str] = {
     str: "text",
     Path: "text",
@@ -47,12 +49,17 @@ def connect_options(values: Mapping[str, Any]) -> ConnectOptions:
 def serve_options(values: Mapping[str, Any], services: Mapping[str, Service]) -> ServeOptions:
     """`ServeOptions` for a server with these services. Raises `UsageError`.
 
-    Unless the host gives rules, the services are all that a client may reach: a program that
-    wants streams has not asked for a way into its network.
+    Unless the host gives rules, the services are all that a client may reach, with the event bus if
+    the host asked for it: a program that wants streams has not asked for a way into its network.
     """
     checked = _checked(ServeOptions, values)
+    reachable = [*services]
+    if "bus" in checked:
+        if BUS in services:
+            raise UsageError(f"{BUS} can be the event bus or a service of the program, not both")
+        reachable.append(BUS)
     if "rules" not in checked:
-        checked["rules"] = [*(f"allow {name}" for name in services), "deny *"]
+        checked["rules"] = [*(f"allow {name}" for name in reachable), "deny *"]
         checked.setdefault("remote_forwards", "off")
     return ServeOptions(**checked, services=services)
 
