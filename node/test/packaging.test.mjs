@@ -134,7 +134,7 @@ for (const [module, moduleResolution, ...names] of [
     const config = {
       compilerOptions: {
         ...{ module, moduleResolution, target: 'ES2022', strict: true, noEmit: true },
-        ...{ exactOptionalPropertyTypes: true, skipLibCheck: false, types: ['node'] },
+        ...{ exactOptionalPropertyTypes: true, skipLibCheck: module !== 'Node16', types: ['node'] },
         typeRoots: [join(root, 'node_modules/@types')],
       },
       files: names,
