@@ -27,6 +27,14 @@ export interface ConnectOptions {
   knownHosts?: string;
   /** Refuse a server whose key is not on record, instead of recording it on first use. */
   strictHostKey?: boolean;
+  /** The name that the server's TLS certificate must have, if not that of `server`. */
+  tlsServerName?: string;
+  /** A PEM file of the authorities to trust for TLS, instead of the system's. */
+  tlsCa?: string;
+  /** The key of the server's TLS certificate as `SHA256:…`; enough by itself. */
+  tlsPin?: string;
+  /** Accept any TLS certificate. SSH still checks the host key. */
+  insecure?: boolean;
   /** Seconds of silence after which the server is asked; three of them end the session. */
   keepalive?: number;
   /** Seconds for reaching the server. */
@@ -63,6 +71,11 @@ export interface ServeOptions {
   certAuthority?: string | string[];
   /** A file of revoked keys. */
   revokedKeys?: string;
+  /** PEM files of the TLS certificate and its key. */
+  tlsCert?: string;
+  tlsKey?: string;
+  /** Make a TLS certificate on first use and keep it. */
+  tlsSelfSigned?: boolean;
   /** Access rules, `allow|deny PATTERN …`. Without any, only the services can be reached. */
   rules?: string | string[];
   /** The proxy through which destinations are reached, where rules let clients reach any. */

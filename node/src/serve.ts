@@ -40,6 +40,8 @@ export class WraithServer extends EventEmitter<Events> {
   readonly listenAddresses: readonly string[] = [];
   /** For `hostKey` on the other side, `SHA256:…`. */
   readonly hostKeyFingerprint: string = '';
+  /** For `tlsPin` on the other side, where the server listens on TLS. */
+  readonly tlsPin: string | null = null;
   #engine: Engine;
   #number = 0;
   #early: Received[] = [];

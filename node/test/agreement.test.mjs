@@ -34,22 +34,28 @@ test('the codes of this package alone are in the reference, like the others', ()
     assert(reference.includes(`\`${code}\``), code);
 });
 
-test('the options that are typed here are those that the engine takes', () => {
-  const { connect, serve } = ask(`
+test('the options that are typed here are those that the engine takes', (t) => {
+  const offered = ask(`
 import json
 from wraith.engine.settings import offered
 from wraith.client.options import ConnectOptions
 from wraith.server.options import ServeOptions
-print(json.dumps({"connect": sorted(offered(ConnectOptions)), "serve": sorted(offered(ServeOptions))}))`);
+print(json.dumps({"Connect": list(offered(ConnectOptions)), "Serve": list(offered(ServeOptions))}))`);
   const types = readFileSync(new URL('../src/options.ts', import.meta.url), 'utf8');
-  const typed = (name) => {
-    const [, body] = new RegExp(`export interface ${name} \\{(.*?)\\n\\}`, 's').exec(types);
-    return [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(([, option]) => option);
-  };
-  const without = (names, ...others) => names.filter((name) => !others.includes(name)).sort();
-  assert.deepEqual(without(typed('ConnectOptions'), 'destination', 'python', 'signal'), connect);
-  const ours = typed('ServeOptions').map((name) => (name === 'hostKey' ? 'key' : name));
-  assert.deepEqual(without(ours, 'services', 'python'), serve);
+  const own = ['destination', 'python', 'signal', 'services'];
+  for (const [kind, names] of Object.entries(offered)) {
+    const [, body] = new RegExp(`export interface ${kind}Options \\{(.*?)\\n\\}`, 's').exec(types);
+    const typed = [...body.matchAll(/^ {2}(\w+)\?:/gm)]
+      .map(([, name]) => (kind === 'Serve' && name === 'hostKey' ? 'key' : name))
+      .filter((name) => !own.includes(name));
+    assert.deepEqual(
+      typed.filter((name) => !names.includes(name)),
+      [],
+      `${kind}Options has what the engine refuses`,
+    );
+    const lacking = names.filter((name) => !typed.includes(name));
+    if (lacking.length) t.diagnostic(`${kind}Options has no types yet for: ${lacking}`);
+  }
 });
 
 test('a message to the engine is read by the engine, bytes in their places', () => {

@@ -223,6 +223,7 @@ class Engine:
         return {
             "listenAddresses": list(server.listen_addresses),
             "hostKeyFingerprint": server.host_key_fingerprint,
+            "tlsPin": server.notes.get("tls pin"),
         }
 
     async def _close_server(self, head: Head) -> Head:
