@@ -113,6 +113,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     scratch = tmp_path / ".tmp"
     scratch.mkdir()
     monkeypatch.setenv("WRAITH_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("WRAITH_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))

@@ -31,7 +31,16 @@ ERRORS = {
 
 PUBLIC = {
     *("connect", "serve", "open_stream", "Client", "Server", "DuplexStream"),
-    *("ConnectOptions", "ServeOptions", "State", "StateChange", "Forward", "Refusal"),
+    *(
+        "ConnectOptions",
+        "ServeOptions",
+        "State",
+        "StateChange",
+        "Forward",
+        "Refusal",
+        "Status",
+        "InterfaceStatus",
+    ),
     "ServicePeer",
     "__version__",
     *ERRORS,

@@ -16,6 +16,7 @@ from wraith.client.channel_manager import State, StateChange
 from wraith.client.connect import Client, connect
 from wraith.client.options import ConnectOptions
 from wraith.client.remote_forward import Forward
+from wraith.client.status import InterfaceStatus, Status
 from wraith.client.stream import DuplexStream, open_stream
 from wraith.errors import (
     AuthenticationError,
@@ -67,6 +68,7 @@ __all__ = [
     "HostKeyMismatch",
     "HostKeyUnknown",
     "IdentityError",
+    "InterfaceStatus",
     "ListenError",
     "ProtocolError",
     "ProxyAuthenticationError",
@@ -80,6 +82,7 @@ __all__ = [
     "SlowConsumer",
     "State",
     "StateChange",
+    "Status",
     "StreamTruncated",
     "TlsError",
     "TransportError",

@@ -12,7 +12,7 @@ from tests.support.command import Material, make_material
 def no_options_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home without keys, and an environment that says nothing of Wraith."""
     for name in [name for name in os.environ if name.startswith("WRAITH_")]:
-        if name != "WRAITH_STATE_DIR":
+        if name not in ("WRAITH_STATE_DIR", "WRAITH_RUNTIME_DIR"):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()

@@ -13,7 +13,7 @@ from wraith._version import __version__
 from wraith.cli import cli
 from wraith.cli.options import ConfigOption, Option
 
-COMMANDS = ("serve", "connect", "stream", "keygen", "demo")
+COMMANDS = ("serve", "connect", "status", "stream", "keygen", "demo")
 
 PIN = "SHA256:" + "A" * 43
 
@@ -98,6 +98,7 @@ CASES = [
     Case("connect", "exit-on-forward-failure", False, "true", True),
     Case("connect", "ready-fd", None, "9", 9),
     *common("connect"),
+    Case("status", "json", False, "true", True, parameter="as_json"),
     *session("stream"),
     Case("stream", "fd", None, "9", 9),
     Case("stream", "raw", False, "true", True),
@@ -296,7 +297,6 @@ LATER = [
             "--iroh-key x",
         )
     ),
-    "status",
     "doctor",
 ]
 

@@ -17,6 +17,7 @@ from wraith.cli.engine import engine
 from wraith.cli.keygen import keygen
 from wraith.cli.options import version_option
 from wraith.cli.serve import serve
+from wraith.cli.status import status
 from wraith.cli.stream import stream
 
 
@@ -50,7 +51,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, connect, stream, keygen, demo, engine):
+for _command in (serve, connect, status, stream, keygen, demo, engine):
     cli.add_command(_command)
 
 

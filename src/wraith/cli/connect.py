@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -19,10 +22,13 @@ from wraith.cli.options import (
     transport_option,
 )
 from wraith.errors import WraithError
+from wraith.streams.log_line import log_event
 
 if TYPE_CHECKING:
     from wraith.client.connect import Client
     from wraith.client.options import ConnectOptions
+
+_log = logging.getLogger("wraith.client")
 
 DRAIN = 2.0
 """Seconds that open connections get when the client stops."""
@@ -214,7 +220,7 @@ async def _connect(options: ConnectOptions, ready_fd: int | None, *, human: bool
     client = Client(options)
     stop = report.Stop()
     stop.install(on_hangup=client.hurry)
-    async with client:
+    async with client, _status(client, human=human):
         announcing = asyncio.create_task(_announce(client, ready_fd, human=human))
         ended = asyncio.create_task(client.wait_closed())
         stopped = asyncio.create_task(stop.wait())
@@ -226,6 +232,25 @@ async def _connect(options: ConnectOptions, ready_fd: int | None, *, human: bool
         ended.cancel()
         await client.close(DRAIN)
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _status(client: Client, *, human: bool) -> AsyncIterator[None]:
+    """What others may ask, and what stands on a terminal."""
+    from wraith.cli import live_line
+    from wraith.client.status_socket import open_status_socket
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            socket = await open_status_socket(client.status)
+            stack.callback(socket.close)
+        except (WraithError, NotImplementedError, AttributeError) as error:
+            # Not worth ending for; AttributeError is Windows, which has no such sockets.
+            reason = getattr(error, "message", "this system has no Unix sockets")
+            log_event(_log, logging.INFO, "status not offered", reason=reason)
+        if live_line.is_wanted(human=human):
+            await stack.enter_async_context(live_line.shown(client.status))
+        yield
 
 
 async def _announce(client: Client, ready_fd: int | None, *, human: bool) -> None:

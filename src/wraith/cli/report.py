@@ -43,7 +43,8 @@ def misused(error: click.ClickException) -> NoReturn:
 def say(text: str) -> None:
     """A line for people, on stderr. Nobody reading it is no reason to stop."""
     with contextlib.suppress(OSError):
-        click.echo(text, err=True)
+        # By name, and not click's own: a live line may stand in for it, to keep below what is said.
+        click.echo(text, file=sys.stderr)
 
 
 def nobody_reads() -> NoReturn:

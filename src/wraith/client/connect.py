@@ -6,7 +6,8 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,7 @@ from wraith.client.local_connection import ForwardedConnection
 from wraith.client.local_port import HANDSHAKE_TIMEOUT, Handshakes, LocalPortConnection
 from wraith.client.options import ConnectOptions
 from wraith.client.remote_forward import Forward, RemoteForwards
+from wraith.client.status import FORWARD, REMOTE, SOCKS5, InterfaceStatus, Status
 from wraith.client.wake_watch import watch_for_wake
 from wraith.dialing.direct import DirectDialer
 from wraith.errors import WraithError
@@ -27,6 +29,7 @@ from wraith.ssh.keys import Identity
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
+from wraith.streams.tally import Tally
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import Destination, HostPort, TcpDestination, UnixDestination, UnixPath
 from wraith.values.forward_spec import RemoteForward, parse_remote_forward
@@ -54,6 +57,10 @@ class Client:
         self._loaded: list[Identity] = []
         self._listeners: list[Listener] = []
         self._socks5: Listener | None = None
+        self._socks5_tally = Tally()
+        self._tallies: dict[Listener, Tally] = {}
+        self._change = StateChange(State.CONNECTING)
+        self._changed_at = time.monotonic()
         self._handshakes: Handshakes = Deadlines(HANDSHAKE_TIMEOUT)
         self._state_listeners: list[Callable[[StateChange], None]] = []
         self._running: asyncio.Task[None] | None = None
@@ -113,6 +120,31 @@ class Client:
         """Call `listener` at each change of state, from the event loop."""
         self._state_listeners.append(listener)
 
+    def status(self) -> Status:
+        """The session and what each interface carries, at this moment."""
+        session = self._manager.current
+        live = session if isinstance(session, ClientSession) else None
+        change = self._change
+        return Status(
+            state=self.state,
+            since=time.monotonic() - self._changed_at,
+            server=self._transport.server,
+            transport=self._transport.name,
+            path=str(getattr(self._transport, "path", "")),
+            round_trip=live.round_trip if live is not None else None,
+            channels=live.channel_count if live is not None else 0,
+            reason=change.error.message if live is None and change.error is not None else "",
+            retry_in=change.retry_in if self.state is State.WAITING else None,
+            interfaces=tuple(self._interfaces()),
+        )
+
+    def _interfaces(self) -> Iterator[InterfaceStatus]:
+        for listener, tally in self._tallies.items():
+            kind = SOCKS5 if listener is self._socks5 else FORWARD
+            yield _interface(kind, listener.addresses[0], tally)
+        for forward in self._remote_forwards.wanted:
+            yield _interface(REMOTE, forward.bound or forward.spec.listen, forward.tally)
+
     # Life
 
     async def __aenter__(self) -> Self:
@@ -160,13 +192,16 @@ class Client:
                 address, self._local_port, hint="choose another port with --socks5 ADDR:PORT"
             )
             self._listeners.append(self._socks5)
+            self._tallies[self._socks5] = self._socks5_tally
         for spec in self._options.parsed_local_forwards():
+            tally = Tally()
             listener = await listen(
                 spec.listen,
-                functools.partial(self._forwarded, spec.target),
+                functools.partial(self._forwarded, spec.target, tally),
                 hint="choose another port for the -L forward",
             )
             self._listeners.append(listener)
+            self._tallies[listener] = tally
 
     def _local_port(self) -> LocalPortConnection:
         credentials = self._options.socks5_credentials()
@@ -177,10 +212,11 @@ class Client:
             self._manager,
             self._handshakes,
             self._manager.open_datagrams,
+            self._socks5_tally,
         )
 
-    def _forwarded(self, target: Destination) -> ForwardedConnection:
-        return ForwardedConnection(self._manager, self._tasks, target, self._manager)
+    def _forwarded(self, target: Destination, tally: Tally) -> ForwardedConnection:
+        return ForwardedConnection(self._manager, self._tasks, target, self._manager, tally)
 
     async def wait_connected(self) -> None:
         """Wait for the first session. Raises the error that ended the client before it."""
@@ -250,6 +286,7 @@ class Client:
         await self._remote_forwards.restore(session, strict=strict)
 
     def _changed(self, change: StateChange) -> None:
+        self._change, self._changed_at = change, time.monotonic()
         _log_change(self._transport.name, self._transport.server, change)
         if change.state is State.CONNECTED:
             self._connected.set()
@@ -305,6 +342,11 @@ def connect(options: ConnectOptions) -> Client:
     `ProtocolError`, `SessionLost`, or `ForwardError` with `exit_on_forward_failure`.
     """
     return Client(options)
+
+
+def _interface(kind: str, listen: HostPort | UnixPath, tally: Tally) -> InterfaceStatus:
+    came, went = tally.carried
+    return InterfaceStatus(kind, str(listen), tally.open, tally.total, came, went)
 
 
 def _log_change(transport: str, server: str, change: StateChange) -> None:

@@ -12,6 +12,7 @@ from wraith.dialing.base import Dialer, Spliceable, Splicer
 from wraith.errors import ChannelRefused, Refusal, SessionLost, WraithError
 from wraith.streams.relay import relay_pair, reset
 from wraith.streams.socket_stream import SocketStream
+from wraith.streams.tally import Tally
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import Destination
 
@@ -22,7 +23,14 @@ EARLY_LIMIT = 64 * 1024
 class LocalConnection(asyncio.Protocol):
     """The protocol of such a connection until it is joined; subclasses say where it goes."""
 
-    def __init__(self, dialer: Dialer, tasks: TaskSet, splicer: Splicer | None = None) -> None:
+    def __init__(
+        self,
+        dialer: Dialer,
+        tasks: TaskSet,
+        splicer: Splicer | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        self._tally = tally
         self._dialer = dialer
         self._splicer = splicer
         self._spliceable: Spliceable | None = None
@@ -76,6 +84,9 @@ class LocalConnection(asyncio.Protocol):
             channel.abandon()
             reset(self._stream)
             return
+        if self._tally is not None:
+            channel.tally = self._tally
+            self._tally.began(channel)
         channel.relay(sock, bytes(self._early), ended=self._early_eof)
         self._early.clear()
 
@@ -108,6 +119,8 @@ class LocalConnection(asyncio.Protocol):
             near.connection_lost(ConnectionResetError("the client went away"))
             return
         self.accepted()
+        if self._tally is not None:
+            near.count_in(self._tally)
         self._stream.set_protocol(near)
         near.connection_made(self._stream)
         near.begin(bytes(self._early), eof=self._early_eof)
@@ -129,8 +142,9 @@ class ForwardedConnection(LocalConnection):
         tasks: TaskSet,
         destination: Destination,
         splicer: Splicer | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        super().__init__(dialer, tasks, splicer)
+        super().__init__(dialer, tasks, splicer, tally)
         self._destination = destination
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

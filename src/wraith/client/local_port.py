@@ -20,6 +20,7 @@ from wraith.protocol.http_proxy import pac_file
 from wraith.protocol.local_port import LocalPortServer
 from wraith.streams import datagram_socket
 from wraith.streams.deadlines import Deadlines
+from wraith.streams.tally import Tally
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import HostPort
 from wraith.values.credentials import Credentials
@@ -42,8 +43,9 @@ class LocalPortConnection(LocalConnection):
         splicer: Splicer | None = None,
         handshakes: Handshakes | None = None,
         open_datagrams: OpenDatagrams | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        super().__init__(dialer, tasks, splicer)
+        super().__init__(dialer, tasks, splicer, tally)
         self._open_datagrams = open_datagrams
         self._machine = LocalPortServer(credentials)
         self._handshakes = Deadlines(HANDSHAKE_TIMEOUT) if handshakes is None else handshakes
@@ -125,7 +127,7 @@ class LocalPortConnection(LocalConnection):
             return
         self._machine.accept(association.address)
         self._send_replies()
-        association.keep_with(self._stream)
+        association.keep_with(self._stream, self._tally)
 
     def _send_pac_file(self) -> None:
         sockname = self._stream.get_extra_info("sockname")

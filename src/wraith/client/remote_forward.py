@@ -13,6 +13,7 @@ from wraith.dialing.base import Dialer
 from wraith.errors import ForwardError, SessionLost, WraithError
 from wraith.streams.log_line import log_event
 from wraith.streams.relay import relay_pair
+from wraith.streams.tally import Tally
 from wraith.streams.tasks import TaskSet
 from wraith.values.address import HostPort, UnixPath
 from wraith.values.forward_spec import RemoteForward
@@ -39,6 +40,7 @@ class Forward:
 
     def __init__(self, spec: RemoteForward) -> None:
         self.spec = spec
+        self.tally = Tally()
         self.bound: HostPort | UnixPath | None = None
         self.asked: HostPort | UnixPath = spec.listen
 
@@ -64,6 +66,11 @@ class RemoteForwards:
 
     def __repr__(self) -> str:
         return f"<RemoteForwards wanted={len(self._wanted)}>"
+
+    @property
+    def wanted(self) -> tuple[Forward, ...]:
+        """The forwards, in the order in which they were asked for."""
+        return tuple(self._wanted)
 
     @property
     def bound(self) -> list[HostPort | UnixPath | None]:
@@ -156,7 +163,8 @@ class RemoteForwards:
         """A connection has come in on the server's side."""
         target = forward.spec.target
         if target is None:
-            return LocalPortConnection(self._dialer, self._tasks)
+            return LocalPortConnection(self._dialer, self._tasks, tally=forward.tally)
         near, far = relay_pair()
         await self._dialer.dial(target, far)
+        near.count_in(forward.tally)
         return near

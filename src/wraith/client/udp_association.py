@@ -19,6 +19,7 @@ from wraith.errors import ChannelRefused, Refusal
 from wraith.protocol.datagrams import SOCKS5_HEADER, FrameReader, frames, parcel_of
 from wraith.streams.datagram_socket import DatagramSocket, Received, SocketAddress
 from wraith.streams.relay import reset
+from wraith.streams.tally import Tally
 from wraith.values.address import HostPort, TcpDestination
 
 QUEUE = 128 * 1024
@@ -67,6 +68,8 @@ class UdpAssociation(asyncio.Protocol):
         self._reader = FrameReader()
         self._socket = _relay_socket(near, self._from_program)
         self._kept = False
+        self._tally: Tally | None = None
+        self._came = self._went = 0
 
     def __repr__(self) -> str:
         state = "opening" if self._channel is None else "open"
@@ -78,9 +81,17 @@ class UdpAssociation(asyncio.Protocol):
         bound = self._socket.address
         return HostPort(_host(bound), bound[1])
 
-    def keep_with(self, control: asyncio.Transport) -> None:
+    @property
+    def carried(self) -> tuple[int, int]:
+        """Bytes from the program and to it, as `Carrier.carried`."""
+        return self._came, self._went
+
+    def keep_with(self, control: asyncio.Transport, tally: Tally | None = None) -> None:
         """End with this stream from now on, and it with us; what it brings is of no interest."""
         self._kept = True
+        self._tally = tally
+        if tally is not None:
+            tally.began(self)
         control.set_protocol(_Control(self))
         control.resume_reading()
         if self._channel is None or self._channel.is_closing():
@@ -89,6 +100,8 @@ class UdpAssociation(asyncio.Protocol):
     def close(self) -> None:
         """End it; may be called more than once."""
         self._socket.close()
+        if self._tally is not None:
+            self._tally.ended(self)
         if self._channel is not None:
             self._channel.close()
 
@@ -105,6 +118,7 @@ class UdpAssociation(asyncio.Protocol):
             if parcel is not None:
                 parcels.append(parcel)
         if parcels and self._channel is not None:
+            self._came += sum(map(len, parcels))
             self._channel.write(frames(parcels))
 
     def _recognise(self, sender: SocketAddress) -> bool:
@@ -125,6 +139,7 @@ class UdpAssociation(asyncio.Protocol):
         """Datagrams have come; without a program that has spoken they have no place to go."""
         for parcel in self._reader.receive_data(data):
             if self._program is not None:
+                self._went += len(parcel)
                 with contextlib.suppress(OSError):  # larger than this system's datagrams may be
                     self._socket.send(SOCKS5_HEADER + parcel, self._program)
 
@@ -142,7 +157,8 @@ class UdpAssociation(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is gone: the program shall see that, and ask anew."""
-        self._socket.close()
+        self._channel = None
+        self.close()
         if self._kept:
             reset(self._control)
 

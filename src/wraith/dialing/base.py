@@ -15,6 +15,7 @@ import socket
 from typing import Protocol
 
 from wraith.errors import Refusal
+from wraith.streams.tally import Tally
 from wraith.values.address import Destination
 
 
@@ -45,6 +46,14 @@ class SocketDialer(Dialer, Protocol):
 
 class Spliceable(Protocol):
     """The far half of a connection, reached or about to be."""
+
+    tally: Tally | None
+    """Whose carrier it is, and who hears of its end."""
+
+    @property
+    def carried(self) -> tuple[int, int]:
+        """As `Carrier.carried`."""
+        ...
 
     def relay(self, sock: socket.socket, early: bytes = b"", *, ended: bool = False) -> None:
         """Join it to a non-blocking socket, and own that from now on.

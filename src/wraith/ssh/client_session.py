@@ -247,6 +247,11 @@ class ClientSession:
         return self._connection.channel_count
 
     @property
+    def round_trip(self) -> float | None:
+        """Seconds to the server and back; None where that is not known."""
+        return getattr(self._connection, "round_trip", 0.0) or None
+
+    @property
     def server_version(self) -> str:
         """The server's software, as it calls itself."""
         return str(self._connection.get_extra_info("server_version", ""))

@@ -22,6 +22,7 @@ from wraith.ssh.packet_writer import MAX_PACKET
 if TYPE_CHECKING:
     from wraith.ssh.fast_connection import FastConnection
     from wraith.ssh.packet_writer import PacketWriter
+    from wraith.streams.tally import Tally
 
 OPEN, OPEN_CONFIRMATION, OPEN_FAILURE = 90, 91, 92
 WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE = 93, 94, 95, 96, 97
@@ -42,6 +43,8 @@ class LeanChannel:
 
     __slots__ = (
         "_consumed_since",
+        "_granted_in",
+        "_granted_out",
         "connection",
         "is_open",
         "number",
@@ -54,6 +57,7 @@ class LeanChannel:
         "send_window",
         "sent_close",
         "sent_eof",
+        "tally",
         "unacked",
         "window",
         "window_size",
@@ -72,7 +76,8 @@ class LeanChannel:
             raise
         self.peer = -1
         self.send_window = self.send_max = self.read_max = 0
-        self.unacked = 0
+        self.unacked = self._granted_in = self._granted_out = 0
+        self.tally: Tally | None = None
         self._consumed_since = 0.0
         self.pending: list[memoryview] | None = None
         self.is_open = False
@@ -82,6 +87,14 @@ class LeanChannel:
     def __repr__(self) -> str:
         state = "open" if self.is_open else "opening"
         return f"<{type(self).__name__} {'gone' if self.connection is None else state}>"
+
+    @property
+    def carried(self) -> tuple[int, int]:
+        """Bytes sent and bytes received, as `Carrier.carried`.
+
+        What was granted and what is left of it tell both, and only grants have to be counted.
+        """
+        return self._granted_out - self.send_window, self._granted_in - self.window
 
     # What the subclasses do
 
@@ -125,7 +138,7 @@ class LeanChannel:
     def note_peer(self, peer: int, window: int, max_packet: int) -> None:
         """Note the peer's number for the channel, and what it is ready to receive."""
         self.peer = peer
-        self.send_window = window
+        self.send_window = self._granted_out = window
         assert self.connection is not None
         self.send_max = min(max_packet, self.connection.send_max)
         self.read_max = min(MAX_PACKET, MOST_PACKETS_A_READ * self.send_max)
@@ -134,7 +147,7 @@ class LeanChannel:
         """Tell the peer that the channel is open."""
         assert self.connection is not None
         self.is_open = True
-        self.window = self.window_size
+        self.window = self._granted_in = self.window_size
         receive_max = self.connection.receive_max
         self._send(
             _pack_confirmation(OPEN_CONFIRMATION, self.peer, self.number, self.window, receive_max)
@@ -184,6 +197,7 @@ class LeanChannel:
         adjust = self.unacked + self._growth()
         self.unacked = 0
         self.window += adjust
+        self._granted_in += adjust
         self._send(_pack_adjust(WINDOW_ADJUST, self.peer, adjust))
 
     def _growth(self) -> int:
@@ -212,6 +226,8 @@ class LeanChannel:
         """Leave the connection; both sides have closed, or the session is over."""
         connection, self.connection = self.connection, None
         if connection is not None:
+            if self.tally is not None:
+                self.tally.ended(self)
             self.writer.waiting.pop(self, None)
             self.pending = None
             connection.windows.release(self.window_size)
@@ -238,7 +254,7 @@ class LeanChannel:
             raise ProtocolError("Channel not being opened")
         self.note_peer(peer, window, max_packet)
         self.is_open = True
-        self.window = self.window_size
+        self.window = self._granted_in = self.window_size
         self.opened()
 
     def process_open_failure(self, code: int, reason: str, lang: str) -> None:
@@ -286,7 +302,9 @@ class LeanChannel:
         """The peer takes so many bytes more."""
         self._check_open()
         was_empty = self.send_window <= 0
-        self.send_window = min(self.send_window + count, MAX_WINDOW)
+        count = min(count, MAX_WINDOW - self.send_window)
+        self.send_window += count
+        self._granted_out += count
         if was_empty:
             if self.writer.ready:
                 self.resume()

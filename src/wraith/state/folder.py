@@ -21,3 +21,11 @@ def make_state_dir() -> Path:
     path = state_dir()
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+def runtime_dir() -> Path:
+    """Where a running Wraith can be asked, or `WRAITH_RUNTIME_DIR`; not created here."""
+    override = os.environ.get("WRAITH_RUNTIME_DIR")
+    if override:
+        return Path(override).expanduser()
+    return Path(platformdirs.user_runtime_dir("wraith"))

@@ -12,6 +12,8 @@ import contextlib
 import socket
 import struct
 
+from wraith.streams.tally import Tally
+
 LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -36,6 +38,8 @@ class RelayEnd(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._peer: RelayEnd
+        self._tally: Tally | None = None
+        self._received = 0
         self._stream: asyncio.Transport | None = None
         self._received_eof = False
         self._ended = False
@@ -43,6 +47,22 @@ class RelayEnd(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "ended" if self._ended else "waiting" if self._stream is None else "open"
         return f"<RelayEnd {state} received_eof={self._received_eof}>"
+
+    @property
+    def carried(self) -> tuple[int, int]:
+        """Bytes that came from our stream, and from the other, as `Carrier.carried`."""
+        return self._received, self._peer._received
+
+    def count_in(self, tally: Tally) -> None:
+        """Be one of its carriers from now on, with our end as the one that connected."""
+        self._tally = tally
+        tally.began(self)
+
+    def _end(self) -> None:
+        for end in (self, self._peer):
+            end._ended = True
+            if end._tally is not None:
+                end._tally.ended(end)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream; if the other end is ready, let the bytes flow."""
@@ -67,6 +87,7 @@ class RelayEnd(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Send on the other stream."""
+        self._received += len(data)
         other = self._peer._stream
         if other is not None and not other.is_closing():
             other.write(data)
@@ -86,7 +107,7 @@ class RelayEnd(asyncio.Protocol):
         return True
 
     def _close_both(self) -> None:
-        self._ended = self._peer._ended = True
+        self._end()
         for end in (self, self._peer):
             if end._stream is not None:
                 end._stream.close()
@@ -107,7 +128,7 @@ class RelayEnd(asyncio.Protocol):
         """Our stream is gone: end the other in the same manner."""
         if self._ended:
             return
-        self._ended = self._peer._ended = True
+        self._end()
         other = self._peer._stream
         if other is None:
             return
