@@ -7,9 +7,9 @@ from bench.peers.loops import WraithAsyncio, WraithUvloop
 from bench.peers.openssh import OpenSSHAes, OpenSSHDefault
 from bench.peers.others import Chisel, Sshuttle, StunnelSSH, Wstunnel
 from bench.peers.plain import Dante, Direct, Microsocks
-from bench.peers.wraith import Wraith, WraithTLS
+from bench.peers.wraith import Wraith, WraithIroh, WraithTLS
 
-__all__ = ["ALL", "BASES", "ON_REQUEST", "QUICK", "Direct", "Peer", "Wraith", "find"]
+__all__ = ["ALL", "BASES", "ON_REQUEST", "QUICK", "Direct", "Peer", "Wraith", "WraithIroh", "find"]
 
 # In the order of the tables: the limits, the references, Wraith, the others.
 ALL: tuple[type[Peer], ...] = (
@@ -20,6 +20,7 @@ ALL: tuple[type[Peer], ...] = (
     OpenSSHAes,
     Wraith,
     WraithTLS,
+    WraithIroh,
     StunnelSSH,
     Chisel,
     Wstunnel,

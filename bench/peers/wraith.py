@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -39,6 +40,8 @@ class Wraith(Tunnel):
     def __init__(self) -> None:
         super().__init__()
         self._fingerprint = ""
+        self.listens = ""
+        """The server's first address, as it says it."""
         self._ready: int | None = None
 
     @classmethod
@@ -67,7 +70,8 @@ class Wraith(Tunnel):
         finally:
             os.close(ready)
         self._fingerprint = str(report["host_key"])
-        return int(str(report["listen"][0]).rpartition(":")[2])
+        self.listens = str(report["listen"][0])
+        return int(self.listens.rpartition(":")[2])
 
     def host_key_fingerprint(self) -> str:
         return self._fingerprint
@@ -76,7 +80,7 @@ class Wraith(Tunnel):
         self.socks_port = free_port()
         argv = [
             *(*self.program(), "connect"),
-            *("--server", f"127.0.0.1:{port}"),
+            *self.reach(port),
             *("--socks5", f"127.0.0.1:{self.socks_port}"),
             *("--host-key", self._fingerprint),
             *("--identity", str(self.directory / "identity")),
@@ -84,6 +88,10 @@ class Wraith(Tunnel):
             *self.connect_options,
         ]
         self._ready = self._spawn(self.client, [*self.wrapped("client"), *argv])
+
+    def reach(self, port: int) -> tuple[str, ...]:
+        """The options that lead the client to a server on this port of loopback."""
+        return "--server", f"127.0.0.1:{port}"
 
     def wrapped(self, side: str) -> tuple[str, ...]:
         """What goes before a side's command line: nothing, unless something is to watch it."""
@@ -131,3 +139,23 @@ class WraithTLS(Wraith):
     scheme = "tls"
     serve_options = ("--tls-self-signed",)
     connect_options = ("--transport", "tls", "--insecure")
+
+
+class WraithIroh(Wraith):
+    """The same peer to peer over QUIC, on loopback without a relay."""
+
+    name = "wraith iroh"
+    note = "wraith serve and connect over iroh, without a relay"
+    scheme = "iroh"
+    crosses_link = False  # the long link is a relay of TCP
+    serve_options = ("--iroh-relay", "disabled")
+    connect_options = ("--transport", "iroh", "--iroh-relay", "disabled")
+
+    @classmethod
+    def missing(cls) -> str | None:
+        absent = importlib.util.find_spec("iroh") is None
+        return "not installed (pip: wraith-tunnel[iroh])" if absent else super().missing()
+
+    def reach(self, port: int) -> tuple[str, ...]:
+        peer = self.listens.removeprefix("iroh://").partition("@")[0]
+        return "--peer", f"{peer}@127.0.0.1:{port}"

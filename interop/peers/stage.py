@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from interop.peers.iroh import IrohClient, IrohServer
 from interop.peers.keys import Key, make_key
 from interop.peers.openssh import OpensshClient, OpensshServer
 from interop.peers.process import Process
@@ -24,10 +25,12 @@ T = TypeVar("T")
 _SERVERS: dict[str, Callable[[Path, Key, ServerAsk], Server]] = {
     "openssh": OpensshServer,
     "wraith": WraithServer,
+    "iroh": IrohServer,
 }
 _CLIENTS: dict[str, Callable[[Path, Server, Key, ClientAsk], Client]] = {
     "openssh": OpensshClient,
     "wraith": WraithClient,
+    "iroh": IrohClient,
 }
 _ANY_SERVER, _ANY_CLIENT = ServerAsk(), ClientAsk()
 

@@ -39,17 +39,23 @@ class WraithServer:
         )
         news = _read(ready, self.process)
         assert news["host_key"] == self.host_key.fingerprint
-        self.address = Address.parse(news["listen"][0].removeprefix("tcp://"))
+        self.address = Address.parse(self._reached(news["listen"][0]))
 
     def stop(self) -> None:
         end_well(self.process, self._home)
+
+    def _reached(self, url: str) -> str:
+        return url.removeprefix("tcp://")
+
+    def _listen(self) -> list[str | Path]:
+        return ["--listen", f"tcp://{self.address}"]
 
     def _options(self) -> list[str | Path]:
         ask = self._ask
         authorized = self._home / "authorized_keys"
         authorized.write_text("\n".join([*ask.authorized, ""]))
         authorized.chmod(0o600)
-        options: list[str | Path] = ["--listen", f"tcp://{self.address}"]
+        options = self._listen()
         options += ["--key", self.host_key.path, "--authorized-keys", authorized]
         options += ["--keepalive", str(ask.keepalive)] if ask.keepalive else []
         options += ["--rule", f"allow {ask.unix_folder}/*"] if ask.unix_folder else []
@@ -66,7 +72,7 @@ class WraithClient:
     def __init__(self, home: Path, server: Server, key: Key, ask: ClientAsk) -> None:
         self._home = home
         ready = ReadyPipe()
-        options = [*connect_options(server, key), "--host-key", server.host_key.fingerprint]
+        options = [*self._reach(server, key), "--host-key", server.host_key.fingerprint]
         options += ["--socks5", "127.0.0.1:0", "--ready-fd", str(ready.writer)]
         for listen, target in ask.local:
             options += ["-L", f"{listen}:{target}"]
@@ -84,20 +90,21 @@ class WraithClient:
         self.local: Sequence[Place] = [_place(text) for text in news["local_forwards"]]
         self.remote: Sequence[Place] = [_place(text) for text in news["remote_forwards"]]
 
+    def _reach(self, server: Server, key: Key) -> list[str | Path]:
+        return connect_options(server, key)
+
     def stop(self) -> None:
         end_well(self.process, self._home)
 
 
 def connect_options(server: Server, key: Key) -> list[str | Path]:
     """The options that name a server and a key, for `wraith connect` and `wraith stream`."""
-    return [
-        "--server",
-        str(server.address),
-        "--identity",
-        key.path,
-        "--user",
-        login_name(),
-    ]
+    return ["--server", str(server.address), *who(key)]
+
+
+def who(key: Key) -> list[str | Path]:
+    """The options that say who logs in."""
+    return ["--identity", key.path, "--user", login_name()]
 
 
 def end_well(process: Process, home: Path) -> None:

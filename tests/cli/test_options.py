@@ -48,7 +48,10 @@ def common(command: str) -> list[Case]:
 def session(command: str) -> list[Case]:
     return [
         Case(command, "server", "", "gw.example.com:2222", "gw.example.com:2222"),
-        Case(command, "transport", "tcp", "tcp", "tcp"),
+        Case(command, "peer", "", "ac12@127.0.0.1:4433", "ac12@127.0.0.1:4433"),
+        Case(command, "transport", "tcp", "iroh", "iroh"),
+        Case(command, "iroh-relay", None, "disabled", "disabled"),
+        Case(command, "iroh-key", None, "/keys/iroh", "/keys/iroh"),
         Case(command, "proxy", None, "http://a:1", "http://a:1"),
         Case(command, "identity", (), "/keys/one", ("/keys/one",), short="-i"),
         Case(command, "user", "", "alice", "alice"),
@@ -66,8 +69,10 @@ def session(command: str) -> list[Case]:
 
 CASES = [
     Case("serve", "listen", (), "127.0.0.1:0", ("127.0.0.1:0",)),
-    Case("serve", "transport", "tcp", "tcp", "tcp"),
     Case("serve", "trust-proxy", (), "10.0.0.0/8", ("10.0.0.0/8",)),
+    Case("serve", "transport", "tcp", "iroh", "iroh"),
+    Case("serve", "iroh-relay", None, "disabled", "disabled"),
+    Case("serve", "iroh-key", None, "/keys/iroh", "/keys/iroh"),
     Case("serve", "key", None, "/keys/host", "/keys/host"),
     Case("serve", "authorized-keys", None, "/keys/authorized", "/keys/authorized"),
     Case("serve", "authorize", (), "ssh-ed25519 AAAA a b", ("ssh-ed25519 AAAA a b",)),
@@ -280,23 +285,14 @@ LATER = [
     *(
         f"serve {option}"
         for option in (
-            "--transport iroh",
-            "--listen iroh://",
             "--acme-domain x",
             "--stealth",
-            "--iroh-relay disabled",
+            "--trust-proxy 10.0.0.0/8",
             "--workers 2",
             "--metrics 127.0.0.1:1",
         )
     ),
-    *(
-        f"connect --server x {option}"
-        for option in (
-            "--peer x",
-            "--stealth-secret x",
-            "--iroh-key x",
-        )
-    ),
+    *(f"connect --server x {option}" for option in ("--stealth-secret x",)),
     "doctor",
 ]
 

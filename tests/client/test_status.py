@@ -72,6 +72,21 @@ async def test_each_interface_counts_its_connections_and_bytes(
         assert tunnel.client.status().traffic == (3 * len(payload), 3 * len(payload))
 
 
+async def test_the_way_is_known_where_the_transport_knows_it() -> None:
+    async with tunnel_over("iroh") as tunnel:
+        path = tunnel.client.path
+        assert path is not None
+        assert path.kind == "direct"
+        status = tunnel.client.status()
+        assert (status.transport, status.path) == ("iroh", "direct")
+        assert status.round_trip is not None
+        assert 0 <= status.round_trip < 1
+    assert tunnel.client.path is None
+    async with tunnel_over("tcp") as tunnel:
+        assert tunnel.client.path is None
+        assert tunnel.client.status().path == ""
+
+
 async def test_associations_count_too() -> None:
     async with tunnel_over("memory") as tunnel, ear(echo=True) as partner:
         async with Program(tunnel.client) as program:

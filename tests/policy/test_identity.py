@@ -106,6 +106,12 @@ class TestKeys:
         for address in ("192.0.2.66", "198.51.100.1", "2001:db8::1"):
             assert reason(key_decision(identities, ALICE, address=address)) == "from-mismatch"
 
+    def test_a_peer_without_an_address_is_from_nowhere(self) -> None:
+        for limit in ("192.0.2.0/24", "*", "!192.0.2.66,*"):
+            identities = Identities(lines(f'from="{limit}" {ALICE}'))
+            assert reason(key_decision(identities, ALICE, address="")) == "from-mismatch"
+        granted(key_decision(Identities(lines(ALICE)), ALICE, address=""))
+
     def test_the_first_line_that_permits_it_counts(self) -> None:
         identities = Identities(
             lines(f'from="198.51.100.1" {ALICE}', f"restrict {ALICE}", ALICE),
@@ -177,8 +183,9 @@ class TestTrustedAuthorities:
         identities = trusting(CA)
         granted(certificate_decision(identities, LIMITED_CERTIFICATE, address="192.0.2.7"))
         granted(certificate_decision(identities, LIMITED_CERTIFICATE, address="2001:db8::7"))
-        refused = certificate_decision(identities, LIMITED_CERTIFICATE, address="198.51.100.1")
-        assert reason(refused) == "source-address"
+        for address in ("198.51.100.1", ""):
+            refused = certificate_decision(identities, LIMITED_CERTIFICATE, address=address)
+            assert reason(refused) == "source-address"
 
     @pytest.mark.parametrize("networks", ["", "192.0.2.*", "!198.51.100.1", "192.0.2.7/24"])
     def test_addresses_that_cannot_be_read_permit_nothing(self, networks: str) -> None:

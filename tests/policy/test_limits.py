@@ -33,6 +33,17 @@ def test_each_address_has_its_share_of_the_places() -> None:
     admitted(limits.begin("192.0.2.1", NEVER))
 
 
+def test_those_without_an_address_share_the_places_of_one_until_they_are_known() -> None:
+    limits = StartupLimits(max_per_address=2, max_connections_per_ip=2)
+    tokens = [admitted(limits.begin("", NEVER)) for _ in range(2)]
+    assert refusal(limits.begin("", NEVER)) == "max-startups-per-ip"
+    admitted(limits.begin("192.0.2.1", NEVER))
+    for token in tokens:
+        limits.authenticated(token)
+    for _ in range(2):  # many peers, and not many connections of one
+        limits.authenticated(admitted(limits.begin("", NEVER)))
+
+
 def test_the_ipv6_addresses_of_one_customer_are_one() -> None:
     limits = StartupLimits(max_per_address=1)
     admitted(limits.begin("2001:db8:0:1::1", NEVER))

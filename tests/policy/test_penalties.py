@@ -35,6 +35,12 @@ def test_the_third_within_seconds_is_enforced() -> None:
     assert penalties.refused_for("192.0.2.2", 0.0) == 0
 
 
+def test_those_without_an_address_do_not_answer_for_each_other() -> None:
+    penalties = Penalties()
+    fail(penalties, 1000, address="")
+    assert penalties.refused_for("", 0.0) == 0
+
+
 def test_penalties_add_up_to_ten_minutes() -> None:
     penalties = Penalties()
     fail(penalties, 1000)

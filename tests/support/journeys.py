@@ -22,7 +22,7 @@ from wraith.values.address import HostPort
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Journey = Callable[[Loopback], Awaitable[None]]
 
-LINKS = ("memory", "tcp", "tls")
+LINKS = ("memory", "tcp", "tls", "iroh")
 
 
 class TcpLoopback(Loopback):
@@ -76,13 +76,29 @@ class TlsLoopback(TcpLoopback):
         return {**super().how(), "tls_pin": self.server.notes["tls pin"]}
 
 
+class IrohLoopback(TcpLoopback):
+    """The same over iroh, without a relay."""
+
+    transport = "iroh"
+
+    def __init__(self, *, serve: dict[str, Any], connect: dict[str, Any]) -> None:
+        own = {"listen": ["iroh://127.0.0.1:0"], "iroh_relay": "disabled"}
+        super().__init__(serve={**own, **serve}, connect=connect)
+
+    def how(self) -> dict[str, Any]:
+        ticket = self.server.invitations[0][3]
+        return {"transport": "iroh", "peer": ticket, "iroh_relay": "disabled"}
+
+
+MAKERS = {"tcp": TcpLoopback, "tls": TlsLoopback, "iroh": IrohLoopback}
+
+
 def tunnel_over(link: str, *, serve: dict[str, Any] | None = None, **connect: Any) -> Loopback:
     """A tunnel over this kind of link, with a SOCKS5 port."""
     connect = {"socks5": "127.0.0.1:0", **connect}
     if link == "memory":
         return Loopback(serve=serve, connect=connect)
-    maker = TlsLoopback if link == "tls" else TcpLoopback
-    return maker(serve=serve or {}, connect=connect)
+    return MAKERS[link](serve=serve or {}, connect=connect)
 
 
 @asynccontextmanager

@@ -30,6 +30,9 @@ class LongLink:
         self._acceptor.connect(lambda: far)
         return ours
 
+    async def close(self) -> None:
+        """Nothing is shared."""
+
     def carry(self, count: int) -> None:
         self.most_under_way = max(self.most_under_way, count)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -12,12 +15,18 @@ from tests.support.upstream import upstream
 from wraith.server.options import ServeOptions
 from wraith.testing import PROMISES, Loopback, MakePair
 from wraith.transports.base import Acceptor, PeerInfo, ProtocolFactory, Transport
+from wraith.transports.iroh import stream
+from wraith.transports.iroh.accepting import IrohAcceptor
+from wraith.transports.iroh.calls import read as plain_read
+from wraith.transports.iroh.calls import write as plain_write
+from wraith.transports.iroh.connecting import IrohTransport
 from wraith.transports.memory import MemoryAcceptor, MemoryTransport
 from wraith.transports.reaching import Dial, dial_directly, dial_through
 from wraith.transports.tcp import TcpTransport
 from wraith.transports.tls import TlsTransport
 from wraith.transports.tls_trust import Trust
-from wraith.values.address import TcpDestination, parse_host_port
+from wraith.values.address import TcpDestination, parse_host_port, parse_listen
+from wraith.values.iroh_peer import NO_RELAY, parse_ticket
 
 Maker = Callable[[AsyncExitStack], Awaitable[MakePair]]
 
@@ -29,7 +38,9 @@ async def pairs_of(stack: AsyncExitStack, acceptor: Acceptor, transport: Transpo
         return accepted.pop()
 
     await acceptor.start(accept)
+    stack.push_async_callback(acceptor.wait_closed)
     stack.push_async_callback(acceptor.close)
+    stack.push_async_callback(transport.close)
 
     async def make(
         left: asyncio.Protocol, right: asyncio.Protocol
@@ -65,6 +76,9 @@ class ToAcceptor:
         trust = Trust("gw.example.com", pin=self._acceptor.notes["tls pin"])
         return await TlsTransport(address, trust, self._dial).connect(factory, timeout)
 
+    async def close(self) -> None:
+        """Nothing is shared."""
+
 
 def over(scheme: str, proxy: str = "") -> Maker:
     """Pairs over this transport, directly or through a proxy that speaks this language."""
@@ -79,6 +93,38 @@ def over(scheme: str, proxy: str = "") -> Maker:
 
     make.__name__ = f"{scheme}_through_{proxy}" if proxy else scheme
     return make
+
+
+class ByTicket:
+    """Connects by the ticket that an acceptor prints."""
+
+    name = server = "iroh"
+
+    def __init__(self, acceptor: IrohAcceptor) -> None:
+        self._acceptor = acceptor
+        self._transport: IrohTransport | None = None
+
+    async def connect(self, factory: ProtocolFactory, timeout: float) -> asyncio.Transport:
+        if self._transport is None:
+            self._transport = IrohTransport(parse_ticket(self._acceptor.ticket), NO_RELAY)
+        return await self._transport.connect(factory, timeout)
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            await self._transport.close()
+
+
+async def iroh(stack: AsyncExitStack) -> MakePair:
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    acceptor = IrohAcceptor([parse_listen("iroh://127.0.0.1:0")], NO_RELAY, Path(folder) / "key")
+    return await pairs_of(stack, acceptor, ByTicket(acceptor))
+
+
+async def iroh_by_plain_calls(stack: AsyncExitStack) -> MakePair:
+    """As with a binding whose private names have changed."""
+    calls = (plain_read, plain_write)
+    stack.enter_context(mock.patch.object(stream, "fastest", return_value=calls))
+    return await iroh(stack)
 
 
 @asynccontextmanager
@@ -130,6 +176,8 @@ MAKERS = [
     over("tls"),
     over("tls", "socks5"),
     over("tls", "http"),
+    iroh,
+    iroh_by_plain_calls,
     ssh_channel,
     ssh_channel_reversed,
 ]

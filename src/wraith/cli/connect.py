@@ -17,6 +17,7 @@ from wraith.cli.options import (
     apply,
     command,
     common_options,
+    iroh_options,
     option,
     ready_option,
     transport_option,
@@ -47,7 +48,10 @@ RUNNING = {
 }
 
 GROUPS = [
-    {"name": "The server", "options": ["--server", "--transport", "--proxy"]},
+    {
+        "name": "The server",
+        "options": ["--server", "--peer", "--transport", "--proxy", "--iroh-relay", "--iroh-key"],
+    },
     {"name": "Who we are", "options": ["--identity", "--user"]},
     {
         "name": "What it offers here",
@@ -74,7 +78,15 @@ session_options = apply(
         envvar="WRAITH_SERVER",
         help="The server; the port is 22 (tls: 443) unless given.",
     ),
+    option(
+        "--peer",
+        metavar="ID",
+        default="",
+        show_default=False,
+        help="The server as an iroh endpoint: its id, ID@ADDR:PORT, or a ticket.",
+    ),
     transport_option("How to reach it."),
+    iroh_options("a fresh key"),
     option(
         "--proxy",
         metavar="URL",

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ARGUMENTS = "wraith.cli.arguments"
 
-TRANSPORTS = "tcp|tls"
+TRANSPORTS = "tcp|tls|iroh"
 
 version_option = click.version_option(__version__, prog_name="wraith")
 
@@ -114,6 +114,24 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
 def transport_option(text: str) -> Callable[[F], F]:
     """`--transport`: not a fixed choice, since other distributions may bring some."""
     return option("--transport", metavar=TRANSPORTS, default="tcp", help=text)
+
+
+def iroh_options(key: str) -> Callable[[F], F]:
+    """`--iroh-relay` and `--iroh-key`; `key` is the default of the latter, in words."""
+    return apply(
+        option(
+            "--iroh-relay",
+            metavar="URL|disabled",
+            show_default="public relays",
+            help="Relay by which iroh peers find each other.",
+        ),
+        option(
+            "--iroh-key",
+            metavar="PATH",
+            show_default=key,
+            help="Secret key of the iroh endpoint; it makes the id.",
+        ),
+    )
 
 
 def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:

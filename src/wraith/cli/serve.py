@@ -16,6 +16,7 @@ from wraith.cli.options import (
     apply,
     command,
     common_options,
+    iroh_options,
     option,
     read_again,
     ready_option,
@@ -32,7 +33,7 @@ _log = logging.getLogger("wraith.server")
 GROUPS = [
     {
         "name": "Where to listen",
-        "options": ["--listen", "--transport", "--trust-proxy"],
+        "options": ["--listen", "--transport", "--iroh-relay", "--iroh-key", "--trust-proxy"],
     },
     {
         "name": "Who may enter",
@@ -68,9 +69,10 @@ serve_options = apply(
         multiple=True,
         metavar="ADDR:PORT",
         show_default="port 22 (tls: 443) of every interface",
-        help="Address to listen on, also as tcp://ADDR:PORT; port 0 takes a free one.",
+        help="Address to listen on, also as tcp://ADDR:PORT or iroh://; port 0 takes a free one.",
     ),
     transport_option("Transport of addresses without a scheme."),
+    iroh_options("<state>/iroh.key, made on first start"),
     option(
         "--trust-proxy",
         multiple=True,

@@ -79,18 +79,21 @@ async def _raw(options: ConnectOptions, pipe: Pipe) -> int:
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
     transport = options.make_transport()
-    stream = await transport.connect(lambda: protocol, options.connect_timeout)
-    writer = asyncio.StreamWriter(stream, protocol, reader, loop)
+    try:
+        stream = await transport.connect(lambda: protocol, options.connect_timeout)
+        writer = asyncio.StreamWriter(stream, protocol, reader, loop)
 
-    async def write(data: bytes) -> None:
-        writer.write(data)
-        await writer.drain()
+        async def write(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
 
-    async with pipe:
-        try:
-            await _join(pipe, reader, write, writer.write_eof)
-        finally:
-            writer.close()
+        async with pipe:
+            try:
+                await _join(pipe, reader, write, writer.write_eof)
+            finally:
+                writer.close()
+    finally:
+        await transport.close()
     return 0
 
 

@@ -31,6 +31,7 @@ from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.tally import Tally
 from wraith.streams.tasks import TaskSet
+from wraith.transports.base import PathInfo
 from wraith.values.address import Destination, HostPort, TcpDestination, UnixDestination, UnixPath
 from wraith.values.forward_spec import RemoteForward, parse_remote_forward
 
@@ -95,6 +96,16 @@ class Client:
         return self._manager.state
 
     @property
+    def path(self) -> PathInfo | None:
+        """How the bytes of the session travel now: directly or relayed, and how long they take.
+
+        None without a session, and for a transport that does not know.
+        """
+        session = self._manager.current
+        path = session.stream_info("path") if isinstance(session, ClientSession) else None
+        return path if isinstance(path, PathInfo) else None
+
+    @property
     def error(self) -> WraithError | None:
         """The error that ended the client for good, if one did."""
         return self._manager.error
@@ -124,14 +135,14 @@ class Client:
         """The session and what each interface carries, at this moment."""
         session = self._manager.current
         live = session if isinstance(session, ClientSession) else None
-        change = self._change
+        change, path = self._change, self.path
         return Status(
             state=self.state,
             since=time.monotonic() - self._changed_at,
             server=self._transport.server,
             transport=self._transport.name,
-            path=str(getattr(self._transport, "path", "")),
-            round_trip=live.round_trip if live is not None else None,
+            path=path.kind if path is not None else "",
+            round_trip=path.round_trip if path is not None else live and live.round_trip,
             channels=live.channel_count if live is not None else 0,
             reason=change.error.message if live is None and change.error is not None else "",
             retry_in=change.retry_in if self.state is State.WAITING else None,
@@ -237,6 +248,12 @@ class Client:
 
     async def close(self, drain: float = 0.0) -> None:
         """End the client: accept no more, give open connections `drain` seconds, say goodbye."""
+        try:
+            await self._close(drain)
+        finally:
+            await self._transport.close()
+
+    async def _close(self, drain: float) -> None:
         for listener in self._listeners:
             listener.close()
         if drain > 0:

@@ -39,6 +39,9 @@ class ConnectOptions:
     """The server as `host` or `host:port`; without a port it is the transport's own: 22 for TCP,
     443 for TLS."""
 
+    peer: str = ""
+    """The server as an iroh endpoint: its id, `ID@ADDR:PORT`, or a ticket."""
+
     transport: str | Transport = "tcp"
     """`tcp`, another transport's name, or a transport object such as
     `wraith.testing.MemoryTransport`."""
@@ -46,6 +49,12 @@ class ConnectOptions:
     proxy: str | ProxyUrl | None = field(default=None, repr=False)
     """The proxy through which the transport's own connection goes, and which resolves the server's
     name: `socks5://[user:pass@]host:port` or `http://…`; `direct` or None for none."""
+
+    iroh_relay: str | None = None
+    """The iroh relay by its URL, or `disabled`; the public ones by default."""
+
+    iroh_key: str | Path | None = field(default=None, repr=False)
+    """The file of the iroh endpoint's secret key; a fresh key by default."""
 
     user: str = ""
     """The user name to log in as; the login name by default."""
@@ -133,6 +142,8 @@ class ConnectOptions:
             if proxied:
                 raise _no_proxy_for(self.transport.name)
             return self.transport
+        if self.peer and self.transport != "iroh":
+            raise UsageError("a peer is reached by iroh", hint="add --transport iroh")
         kind = kind_of(self.transport)
         if proxied and not kind.proxied:
             raise _no_proxy_for(kind.name)

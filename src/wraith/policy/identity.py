@@ -79,6 +79,8 @@ class Identities:
     def decide_key(self, key: PublicKey, *, user: str, address: str, now: float) -> Grant | Denied:
         """Say whether a plain key may come in from the IP address `address` at unix time `now`.
 
+        "" is a peer without an address, which a limit to some addresses never permits.
+
         The first line with this key that permits it counts. `user` decides nothing here: lines of
         authorized_keys name keys, and the file is every user's. Raises `ValueError` for an
         `address` that is none.
@@ -137,9 +139,8 @@ def _first_grant(decisions: Iterable[Grant | Denied], otherwise: DenialReason) -
 def _refused_by_options(options: KeyOptions, address: str, now: float) -> Denied | None:
     if options.expires is not None and options.expires < now:
         return Denied(DenialReason.EXPIRED_KEY)
-    if options.from_addresses is not None and not match_address_list(
-        address, options.from_addresses
-    ):
+    wanted = options.from_addresses
+    if wanted is not None and not (address and match_address_list(address, wanted)):
         return Denied(DenialReason.FROM_MISMATCH)
     return None
 
@@ -174,7 +175,7 @@ def _is_from_source_address(facts: CertificateFacts, address: str) -> bool:
     if networks is None:
         return True
     try:
-        return match_cidr_list(address, str(networks))
+        return bool(address) and match_cidr_list(address, str(networks))
     except ValueError:
         return False  # a limit that cannot be read permits nothing
 

@@ -1,7 +1,8 @@
 """How many connections: decided before a stranger costs us anything.
 
 As sshd_config(5) has it for MaxStartups and PerSourceMaxStartups, chance being passed in. Addresses
-of IPv6 count by /64, the least that one customer has.
+of IPv6 count by /64, the least that one customer has. A peer that a relay brought has no address;
+until they are authenticated all of those count as one.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class StartupLimits:
         self._open_from: Counter[str] = Counter()
 
     def begin(self, address: str, roll: float) -> Admission:
-        """Ask for a place for a connection from the IP `address`.
+        """Ask for a place for a connection from the IP `address`; "" is one without.
 
         `roll` is a random number in [0, 1), for early drop. The token of an admission must be
         given to `end` when the connection is closed. Raises `ValueError` for what is no address.
@@ -91,7 +92,7 @@ class StartupLimits:
         _give_back(token, self._open, self._open_from)
 
     def _refusal(self, source: str, roll: float) -> StartupRefusal | None:
-        if 0 < self.max_connections_per_ip <= self._open_from[source]:
+        if source and 0 < self.max_connections_per_ip <= self._open_from[source]:
             return StartupRefusal.TOO_MANY_CONNECTIONS
         if 0 < self.max_startups <= len(self._starting):
             return StartupRefusal.FULL
@@ -111,7 +112,12 @@ class StartupLimits:
 
 
 def source_of(address: str) -> str:
-    """Return whom an IP address stands for: itself, or for IPv6 its /64; `ValueError`."""
+    """Return whom an IP address stands for: itself, or for IPv6 its /64; `ValueError`.
+
+    "" is the source of all that have no address.
+    """
+    if not address:
+        return ""
     ip = parse_address(address)
     if ip.version == 4:
         return str(ip)

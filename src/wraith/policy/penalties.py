@@ -74,6 +74,8 @@ class Penalties:
         return max(0.0, self._ends[source] - now)
 
     def _is_exempt(self, address: str) -> bool:
+        if not address:
+            return True  # one that a relay brought would be answerable for all others
         ip = parse_address(address)
         return any(ip in network for network in self._exempt)
 

@@ -27,7 +27,8 @@ def _detail(event: str, info: PeerInfo, **fields: object) -> None:
 
 def connection_opened(info: PeerInfo) -> None:
     """A stream was accepted."""
-    _event("connection opened", info, transport=info.transport)
+    named = {"peer": info.name} if info.name else {}
+    _event("connection opened", info, transport=info.transport, **named)
 
 
 def connection_refused(info: PeerInfo, reason: str) -> None:

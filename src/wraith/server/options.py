@@ -44,6 +44,13 @@ class ServeOptions:
     transport: str = "tcp"
     """The transport of addresses without a scheme."""
 
+    iroh_relay: str | None = None
+    """The iroh relay by its URL, or `disabled`; the public ones by default."""
+
+    iroh_key: str | Path | None = field(default=None, repr=False)
+    """The file of the iroh endpoint's secret key. `<state>/iroh.key` by default, made on first
+    use."""
+
     key: str | Path | bytes | None = field(default=None, repr=False)
     """The SSH host key: a path, or key material in memory. `<state>/host_ed25519` by default, made
     on first use."""

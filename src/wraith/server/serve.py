@@ -183,6 +183,13 @@ class Server:
 
     async def close(self, drain: float = DRAIN) -> None:
         """Stop accepting, give open channels `drain` seconds, and say goodbye to every session."""
+        try:
+            await self._close(drain)
+        finally:
+            for acceptor in self._acceptors:
+                await acceptor.wait_closed()
+
+    async def _close(self, drain: float) -> None:
         self._closing = True
         for acceptor in self._acceptors:
             await acceptor.close()

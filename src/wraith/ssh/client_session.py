@@ -263,6 +263,10 @@ class ClientSession:
         """What the server can do beyond SSH; it is asked once, right after authentication."""
         return await asyncio.shield(self._capabilities)
 
+    def stream_info(self, name: str) -> object:
+        """What the stream below knows under this name, as `get_extra_info` has it, or None."""
+        return self._connection.get_extra_info(name)
+
     @property
     def host_key_blob(self) -> bytes:
         """The server's key or certificate, as it came; its signature has been checked."""

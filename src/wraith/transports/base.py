@@ -22,11 +22,27 @@ from wraith.values.proxy_url import ProxyUrl
 class PeerInfo:
     """Who is at the other end of an accepted stream, as far as the transport knows.
 
-    `address` is a network address as text, without a port; "" where the medium has none.
+    `address` is a network address as text, without a port; "" where the medium has none. `name` is
+    what the medium itself has proved: the id of an iroh endpoint, else "".
     """
 
     transport: str
     address: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """How the bytes of a stream travel now: what `get_extra_info("path")` knows, if anything.
+
+    `kind` is `direct` or `relayed`; `round_trip` is in seconds.
+    """
+
+    kind: str
+    round_trip: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.round_trip * 1000:.0f} ms"
 
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
@@ -56,6 +72,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Let go of what the streams share, once they have ended; connect no more."""
+        ...
+
 
 class Acceptor(Protocol):
     """The accepting side: a bound address from which streams come."""
@@ -71,6 +91,10 @@ class Acceptor(Protocol):
 
     async def close(self) -> None:
         """Stop accepting, and free the addresses; streams already accepted live on."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Let go of what the accepted streams share, once they have ended."""
         ...
 
     @property
@@ -123,6 +147,21 @@ class ConnectSettings(Protocol):
         """The proxy to go through; always None for a transport that is not `proxied`."""
         ...
 
+    @property
+    def peer(self) -> str:
+        """The server as an iroh endpoint id, `ID@ADDR:PORT` or ticket; "" where none was named."""
+        ...
+
+    @property
+    def iroh_relay(self) -> str | None:
+        """A relay's URL, or `disabled`; None for the public ones."""
+        ...
+
+    @property
+    def iroh_key(self) -> str | Path | None:
+        """The file of an endpoint's secret key; None for a fresh one."""
+        ...
+
 
 class ServeSettings(Protocol):
     """What a transport may read of `wraith.ServeOptions`."""
@@ -144,6 +183,16 @@ class ServeSettings(Protocol):
 
     def trusted_proxies(self) -> TrustedProxies:
         """The load balancers whose PROXY header says where a client comes from."""
+        ...
+
+    @property
+    def iroh_relay(self) -> str | None:
+        """A relay's URL, or `disabled`; None for the public ones."""
+        ...
+
+    @property
+    def iroh_key(self) -> str | Path | None:
+        """The file of an endpoint's secret key; None for `<state>/iroh.key`."""
         ...
 
 

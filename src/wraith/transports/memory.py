@@ -27,6 +27,9 @@ class MemoryTransport:
         """As `Transport.connect`; it never waits."""
         return self._acceptor.connect(factory)
 
+    async def close(self) -> None:
+        """As `Transport.close`; nothing is shared."""
+
 
 class MemoryAcceptor:
     """Accepts the streams of one process."""
@@ -50,6 +53,9 @@ class MemoryAcceptor:
     async def close(self) -> None:
         """Stop accepting."""
         self._accept = None
+
+    async def wait_closed(self) -> None:
+        """As `Acceptor.wait_closed`; nothing is shared."""
 
     def reload(self, settings: ServeSettings) -> None:
         """As `Acceptor.reload`; there are no files."""

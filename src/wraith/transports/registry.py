@@ -24,6 +24,7 @@ GROUP = "wraith.transports"
 BUILT_IN = {
     "tcp": "wraith.transports.tcp:TCP",
     "tls": "wraith.transports.tls:TLS",
+    "iroh": "wraith.transports.iroh.kind:IROH",
 }
 """Where the `Kind` of each is; imported when it is asked for."""
 

@@ -58,6 +58,9 @@ class TcpTransport:
             sock.close()
             raise
 
+    async def close(self) -> None:
+        """As `Transport.close`; nothing is shared."""
+
 
 class TcpAcceptor:
     """Accepts streams on one listening address.
@@ -107,6 +110,9 @@ class TcpAcceptor:
             self._listener.close()
             self._listener = None
 
+    async def wait_closed(self) -> None:
+        """As `Acceptor.wait_closed`; nothing is shared."""
+
 
 class InheritedTcpAcceptor:
     """Accepts streams on a listening socket that another process has bound for us."""
@@ -150,6 +156,9 @@ class InheritedTcpAcceptor:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+    async def wait_closed(self) -> None:
+        """As `Acceptor.wait_closed`; nothing is shared."""
 
 
 def urls(scheme: str, listener: Listener | None) -> tuple[str, ...]:

@@ -76,6 +76,9 @@ class TlsTransport:
             raise explain(error, self.server, self._trust) from error
         self._trust.check(self.server, certificate)
 
+    async def close(self) -> None:
+        """As `Transport.close`; nothing is shared."""
+
 
 class _Handshake(asyncio.Protocol):
     """Stands on the stream until the handshake is done; `done` yields the certificate in DER."""

@@ -94,6 +94,9 @@ class TlsAcceptor:
             self._listener.close()
             self._listener = None
 
+    async def wait_closed(self) -> None:
+        """As `Acceptor.wait_closed`; nothing is shared."""
+
 
 class ServedCertificate:
     """Where a server's certificate comes from, by its options; one for all its TLS addresses."""
