@@ -136,13 +136,14 @@ class Client:
         session = self._manager.current
         live = session if isinstance(session, ClientSession) else None
         change, path = self._change, self.path
+        known = path or live
         return Status(
             state=self.state,
             since=time.monotonic() - self._changed_at,
             server=self._transport.server,
             transport=self._transport.name,
             path=path.kind if path is not None else "",
-            round_trip=path.round_trip if path is not None else live and live.round_trip,
+            round_trip=known.round_trip if known is not None else None,
             channels=live.channel_count if live is not None else 0,
             reason=change.error.message if live is None and change.error is not None else "",
             retry_in=change.retry_in if self.state is State.WAITING else None,
