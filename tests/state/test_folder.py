@@ -20,3 +20,12 @@ def test_the_state_directory_is_ours_alone(tmp_path: Path, monkeypatch: pytest.M
     elsewhere: Any = SimpleNamespace(user_state_dir=lambda name: f"/var/{name}")
     monkeypatch.setattr(folder, "platformdirs", elsewhere)
     assert os.fspath(folder.state_dir()) == "/var/wraith"
+
+
+def test_a_runtime_folder_outside_a_session_is_no_news(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "WRAITH_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert folder.runtime_dir().name == "wraith"
+    assert not recwarn.list

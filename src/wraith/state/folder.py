@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import platformdirs
@@ -28,4 +29,8 @@ def runtime_dir() -> Path:
     override = os.environ.get("WRAITH_RUNTIME_DIR")
     if override:
         return Path(override).expanduser()
-    return Path(platformdirs.user_runtime_dir("wraith"))
+    with warnings.catch_warnings():
+        # Without XDG_RUNTIME_DIR it is a folder in /tmp, which is no news for whoever sits there;
+        # whether the folder is this user's alone is looked at before it is used.
+        warnings.simplefilter("ignore")
+        return Path(platformdirs.user_runtime_dir("wraith"))
