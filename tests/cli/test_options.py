@@ -73,6 +73,7 @@ CASES = [
     Case("serve", "transport", "tcp", "iroh", "iroh"),
     Case("serve", "iroh-relay", None, "disabled", "disabled"),
     Case("serve", "iroh-key", None, "/keys/iroh", "/keys/iroh"),
+    Case("serve", "metrics", None, "127.0.0.1:9100", "127.0.0.1:9100"),
     Case("serve", "key", None, "/keys/host", "/keys/host"),
     Case("serve", "authorized-keys", None, "/keys/authorized", "/keys/authorized"),
     Case("serve", "authorize", (), "ssh-ed25519 AAAA a b", ("ssh-ed25519 AAAA a b",)),
@@ -287,9 +288,7 @@ LATER = [
         for option in (
             "--acme-domain x",
             "--stealth",
-            "--trust-proxy 10.0.0.0/8",
             "--workers 2",
-            "--metrics 127.0.0.1:1",
         )
     ),
     *(f"connect --server x {option}" for option in ("--stealth-secret x",)),

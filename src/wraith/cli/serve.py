@@ -60,6 +60,7 @@ GROUPS = [
             "--keepalive",
         ],
     },
+    {"name": "What it tells", "options": ["--metrics"]},
     RUNNING,
 ]
 
@@ -187,6 +188,12 @@ serve_options = apply(
         metavar="SECONDS",
         help="A client is dead when nothing has come for three times this.",
     ),
+    option(
+        "--metrics",
+        metavar="ADDR:PORT",
+        show_default="off",
+        help="Show counts as Prometheus text at http://ADDR:PORT/metrics.",
+    ),
     ready_option,
     common_options,
 )
@@ -262,6 +269,7 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
     commands = connect_commands(server)
     facts: dict[str, object] = {
         "listen": list(server.listen_addresses),
+        "metrics": str(server.metrics_address) if server.metrics_address else None,
         "host_key": server.host_key_fingerprint,
         "connect": commands[0] if commands else None,
         **{name.replace(" ", "_"): text for name, text in server.notes.items()},
@@ -274,6 +282,8 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
     for url in server.listen_addresses:
         report.say(f"listening on   {url}")
     report.say(f"host key       {server.host_key_fingerprint}{made}")
+    if server.metrics_address is not None:
+        report.say(f"metrics        http://{server.metrics_address}/metrics")
     for name, text in server.notes.items():
         report.say(f"{name:<14} {text}")
     which = "On the other machine, one of" if len(commands) > 1 else "On the other machine"

@@ -17,7 +17,7 @@ from wraith.pubsub.bus_url import MEMORY, BusUrl
 from wraith.server.services import Service, checked_name
 from wraith.transports.base import Acceptor
 from wraith.transports.registry import acceptors, kind_of
-from wraith.values.address import ListenAddress, parse_listen
+from wraith.values.address import HostPort, ListenAddress, parse_host_port, parse_listen
 from wraith.values.proxy_url import ProxyUrl, parse_proxy_url
 
 
@@ -107,6 +107,10 @@ class ServeOptions:
     """Networks of load balancers whose PROXY header, version 1 or 2, says where a client comes
     from. Connections from there must begin with one. Not changed by a reload."""
 
+    metrics: str | None = None
+    """Where the server's counts are shown as Prometheus text, `ADDR:PORT`; nowhere by default.
+    Whoever reaches it may read it. Not changed by a reload."""
+
     max_connections_per_ip: int = 0
     """Connections from one address at a time; 0 for no limit."""
 
@@ -141,6 +145,7 @@ class ServeOptions:
         by_tcp = {"tcp", "tls"}
         if self.trust_proxy and not by_tcp.issuperset(a.scheme for a in self.listen_addresses()):
             raise UsageError("trust-proxy is for tcp and tls; no other listener reads the header")
+        self.metrics_address()
         self.access_rules()
         self.proxy_url()
         self.remote_forward_scope()
@@ -192,6 +197,10 @@ class ServeOptions:
     def proxy_url(self) -> ProxyUrl | None:
         """The proxy, parsed."""
         return parse_proxy_url(self.proxy) if isinstance(self.proxy, str) else self.proxy
+
+    def metrics_address(self) -> HostPort | None:
+        """Where the metrics are, parsed."""
+        return parse_host_port(self.metrics) if self.metrics else None
 
     def trusted_proxies(self) -> TrustedProxies:
         """The load balancers, parsed."""

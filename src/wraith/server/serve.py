@@ -19,7 +19,9 @@ from wraith.policy.penalties import Offence, Penalties
 from wraith.protocol import capabilities
 from wraith.pubsub.bus import Bus
 from wraith.server import audit
+from wraith.server.counts import Counts
 from wraith.server.identity_store import IdentityStore
+from wraith.server.metrics import Metrics, start_metrics
 from wraith.server.options import ServeOptions
 from wraith.server.proxy_watch import ProxyWatch
 from wraith.server.remote_listeners import RemoteListeners
@@ -31,6 +33,7 @@ from wraith.state.folder import state_dir
 from wraith.streams import datagram_socket
 from wraith.streams.tasks import TaskSet
 from wraith.transports.base import Acceptor, PeerInfo
+from wraith.values.address import HostPort
 
 VERSION = f"Wraith_{__version__}"
 DRAIN = 2.0
@@ -61,6 +64,9 @@ class Server:
         self._tasks = TaskSet("server")
         self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
         self.lookups = Lookups()
+        self.version = __version__
+        self.counts = Counts()
+        self.metrics: Metrics | None = None
         self._acceptors: list[Acceptor] = []
         self._peers: set[PeerSession] = set()
         self._startups = StartupLimits(
@@ -109,6 +115,30 @@ class Server:
         """Connections now open, authenticated or not."""
         return len(self._peers)
 
+    @property
+    def stranger_count(self) -> int:
+        """Those of them that have not authenticated."""
+        return sum(peer.session is None for peer in self._peers)
+
+    @property
+    def channel_count(self) -> int:
+        """Channels open in all sessions."""
+        return sum(peer.channel_count for peer in self._peers)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent by all sessions so far."""
+        live = [peer.traffic for peer in self._peers]
+        return (
+            self.counts.bytes_in + sum(came for came, _ in live),
+            self.counts.bytes_out + sum(went for _, went in live),
+        )
+
+    @property
+    def metrics_address(self) -> HostPort | None:
+        """Where the metrics are, if they are shown."""
+        return self.metrics.address if self.metrics is not None else None
+
     # Life
 
     async def __aenter__(self) -> Self:
@@ -136,6 +166,9 @@ class Server:
         self._load_host_key()
         self._settings = self._make_settings()
         self.bus.start()
+        metrics_address = self.options.metrics_address()
+        if metrics_address is not None:
+            self.metrics = await start_metrics(self, metrics_address)
         for acceptor in self.options.acceptors():
             self._acceptors.append(acceptor)
             await acceptor.start(self._accept)
@@ -200,6 +233,8 @@ class Server:
             else:
                 peer.abort()
         await self._part()
+        if self.metrics is not None:
+            self.metrics.close()
         await self.bus.close()
         await self._tasks.close()
 
@@ -226,12 +261,15 @@ class Server:
             return None
         if self._penalties.refused_for(info.address, self._now()) > 0:
             audit.connection_refused(info, "penalty")
+            self.counts.connections["penalty"] += 1
             return None
         admission = self._startups.begin(info.address, random.random())  # noqa: S311 - early drop
         if admission.token is None:
             audit.connection_refused(info, admission.refusal or "")
+            self.counts.connections[admission.refusal or ""] += 1
             return None
         audit.connection_opened(info)
+        self.counts.connections["accepted"] += 1
         peer = PeerSession(self, info, admission.token)
         self._peers.add(peer)
         protocol = serve_ssh(self._settings, peer)
@@ -251,6 +289,9 @@ class Server:
     def ended(self, peer: PeerSession, token: int, offence: Offence | None) -> None:
         """A peer is gone; `offence` is what its address has to answer for."""
         self._startups.end(token)
+        came, went = peer.traffic
+        self.counts.bytes_in += came
+        self.counts.bytes_out += went
         self._peers.discard(peer)
         if offence is not None:
             self._penalties.penalise(peer.address, offence, self._now())

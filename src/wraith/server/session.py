@@ -61,6 +61,11 @@ class PeerSession:
         """Channels open now."""
         return self.session.channel_count if self.session is not None else 0
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent, as far as they are counted."""
+        return self.session.traffic if self.session is not None else (0, 0)
+
     def offered(self, user: str, offer: Offer) -> Grant | None:
         """As `ServerDelegate.offered`."""
         decision = self._decide(user, offer)
@@ -83,6 +88,7 @@ class PeerSession:
             self._rejected(user, offer, decision.reason)
             return False
         audit.auth_accepted(self._info, user, offer)
+        self._server.counts.authentications["accept"] += 1
         self._grant = decision
         self._router = ChannelRouter(
             lambda: self._server.rules,
@@ -117,6 +123,7 @@ class PeerSession:
     def _rejected(self, user: str, offer: Offer | None, reason: str) -> None:
         self._attempts += 1
         audit.auth_rejected(self._info, user, offer, reason)
+        self._server.counts.authentications[reason] += 1
 
     def session_began(self, session: ServerSession) -> None:
         """As `ServerDelegate.session_began`."""
@@ -136,18 +143,24 @@ class PeerSession:
         try:
             protocol = await self._router.open(destination)
         except ChannelRefused as error:
-            audit.channel(self._info, error.reason)
+            self._channel(error.reason)
             raise
-        audit.channel(self._info, "open")
+        self._channel("open")
         return protocol
+
+    def _channel(self, result: str) -> None:
+        """A channel was asked for, and this became of it."""
+        audit.channel(self._info, result)
+        if self._server.metrics is not None:
+            self._server.counts.channels[result] += 1
 
     def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
         """As `ServerDelegate.connect`."""
         if self._router is None:
             outcome.failed(Refusal.PROHIBITED)
             return None
-        if audit.shows_channels():
-            outcome = _Audited(self._info, outcome)
+        if audit.shows_channels() or self._server.metrics is not None:
+            outcome = _Audited(self._channel, outcome)
         return self._router.connect(destination, outcome)
 
     async def listen(self, address: HostPort | UnixPath) -> ForwardListener | None:
@@ -199,14 +212,14 @@ class PeerSession:
 class _Audited:
     """An outcome that is logged on its way, where the level asks for it."""
 
-    def __init__(self, info: PeerInfo, outcome: Outcome) -> None:
-        self._info = info
+    def __init__(self, tell: Callable[[str], None], outcome: Outcome) -> None:
+        self._tell = tell
         self._outcome = outcome
 
     def connected(self, sock: socket.socket) -> None:
-        audit.channel(self._info, "open")
+        self._tell("open")
         self._outcome.connected(sock)
 
     def failed(self, reason: Refusal) -> None:
-        audit.channel(self._info, reason)
+        self._tell(reason)
         self._outcome.failed(reason)

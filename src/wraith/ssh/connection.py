@@ -101,6 +101,11 @@ class ConnectionMixin(_LibraryConnection):
         """Whether channels can still be opened."""
         return self._transport is not None and not self.is_closed()
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent, as far as they are counted: on the library's own path, none."""
+        return 0, 0
+
     # Channels and their windows
 
     @property

@@ -80,6 +80,7 @@ class FastConnection(DirectReceiver, _Base):
         self._fd = -1
         self._events = 0
         self._stalled = 0
+        self._settled_in = self._settled_out = 0
         self._lends = False
         self.unanswered: Deadlines[SocketChannel] = Deadlines(OPEN_TIMEOUT)
         """Channels that the peer has neither opened nor refused yet."""
@@ -394,7 +395,7 @@ class FastConnection(DirectReceiver, _Base):
         """A key exchange begins: no channel data until it is over (RFC 4253 section 7.1)."""
         self.writer.kex_done = False
         self.writer.hold()
-        self.writer.sealed = self.reader.opened = 0
+        self._settle_traffic()
         super()._send_kexinit()
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
@@ -423,13 +424,23 @@ class FastConnection(DirectReceiver, _Base):
     def count_traffic(self) -> None:
         """Count what both directions carried, and begin a key exchange when it is time."""
         self._rekey_bytes_sent += self.writer.sealed + self.reader.opened
-        self.writer.sealed = self.reader.opened = 0
+        self._settle_traffic()
         if not self.writer.kex_done:
             return
         late = bool(self._rekey_seconds) and time.monotonic() >= self._rekey_time
         if late or self._rekey_bytes_sent >= self._rekey_bytes:
             self._send_kexinit()
             self._kexinit_sent = True
+
+    def _settle_traffic(self) -> None:
+        self._settled_in += self.reader.opened
+        self._settled_out += self.writer.sealed
+        self.writer.sealed = self.reader.opened = 0
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent on the hot path."""
+        return self._settled_in + self.reader.opened, self._settled_out + self.writer.sealed
 
     # Channels
 

@@ -422,6 +422,11 @@ class ServerSession:
         """Channels open now."""
         return self._connection.channel_count
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent, as far as they are counted."""
+        return self._connection.traffic
+
     async def open_forwarded(
         self,
         listen: HostPort | UnixPath,

@@ -1,0 +1,169 @@
+"""`--metrics ADDR:PORT`: the server's counts as Prometheus text (extra: metrics).
+
+Labels are fixed words. No address, user name, key or destination is one, so a monitoring system
+learns how much, and nothing about whom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from wraith.errors import UsageError
+from wraith.protocol.http_head import HeadError, find_head_end, parse_head
+from wraith.streams.deadlines import Deadlines
+from wraith.streams.listening import Listener, listen
+from wraith.values.address import HostPort
+
+if TYPE_CHECKING:
+    from wraith.server.serve import Server
+
+PATH = b"/metrics"
+
+MAX_HEAD = 8 * 1024
+"""Bytes of a request; a scraper's has a few hundred."""
+
+PATIENCE = 5.0
+"""Seconds for a request, and for taking the answer."""
+
+
+class Metrics:
+    """The listener; made by `start_metrics`."""
+
+    def __init__(self, server: Server) -> None:
+        # A heavy import, which nobody pays for without the option.
+        from prometheus_client import CollectorRegistry
+
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(server))
+        self._listener: Listener | None = None
+        self._deadlines: Deadlines[_Request] = Deadlines(PATIENCE)
+
+    def __repr__(self) -> str:
+        return f"<Metrics {self.address}>"
+
+    @property
+    def address(self) -> HostPort | None:
+        """Where it is really bound."""
+        bound = self._listener.addresses[0] if self._listener is not None else None
+        return bound if isinstance(bound, HostPort) else None
+
+    async def start(self, where: HostPort) -> None:
+        """Begin to answer. Raises `ListenError`."""
+        self._listener = await listen(
+            where,
+            lambda: _Request(self.text, self._deadlines),
+            hint="choose another port with --metrics ADDR:PORT",
+        )
+
+    def text(self) -> tuple[bytes, str]:
+        """The metrics now, and their content type."""
+        from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._listener is not None:
+            self._listener.close()
+        self._deadlines.close()
+
+
+async def start_metrics(server: Server, where: HostPort) -> Metrics:
+    """Answer at `where`. Raises `ListenError`, and `UsageError` without the library."""
+    try:
+        metrics = Metrics(server)
+    except ImportError:
+        raise UsageError(
+            "metrics need a library that is not installed",
+            hint="pip install 'wraith-tunnel[metrics]'",
+        ) from None
+    await metrics.start(where)
+    return metrics
+
+
+class _Collector:
+    """Asks the server when it is asked, as the library wants it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        server, counts = self._server, self._server.counts
+        yield InfoMetricFamily("wraith", "The server's version.", {"version": server.version})
+        gauges = {
+            "strangers": ("Connections that have not authenticated.", server.stranger_count),
+            "sessions": ("Authenticated sessions.", server.session_count - server.stranger_count),
+            "channels": ("Open channels.", server.channel_count),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"wraith_{name}", text, value)
+        yield _by_word("connections", "Connections, by what became of them.", counts.connections)
+        yield _by_word("authentications", "Log-in attempts, by result.", counts.authentications)
+        yield _by_word("channel_opens", "Channels asked for, by result.", counts.channels)
+        traffic = CounterMetricFamily(
+            "wraith_session_bytes", "Bytes of sessions, by direction.", labels=["direction"]
+        )
+        for direction, count in zip(("in", "out"), server.traffic, strict=True):
+            traffic.add_metric([direction], count)
+        yield traffic
+
+
+def _by_word(name: str, text: str, counted: Counter[str]) -> Any:
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(f"wraith_{name}", text, labels=["result"])
+    for word, count in sorted(counted.items()):
+        family.add_metric([word], count)
+    return family
+
+
+class _Request(asyncio.Protocol):
+    """One request, one answer."""
+
+    def __init__(self, text: Any, deadlines: Deadlines[_Request]) -> None:
+        self._text = text
+        self._deadlines = deadlines
+        self._stream: asyncio.Transport
+        self._head = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._stream = transport
+        self._deadlines.add(self)
+
+    def too_late(self) -> None:
+        self._stream.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._stream.is_closing():
+            return
+        self._head += data
+        end = find_head_end(self._head)
+        if end is None:
+            if len(self._head) > MAX_HEAD:
+                self._answer("431 Request Header Fields Too Large", b"")
+            return
+        try:
+            head = parse_head(bytes(self._head[:end]))
+        except HeadError:
+            self._answer("400 Bad Request", b"")
+            return
+        if head.target.partition(b"?")[0] != PATH:
+            self._answer("404 Not Found", b"metrics are at /metrics\n")
+        elif head.method != b"GET":
+            self._answer("405 Method Not Allowed", b"")
+        else:
+            self._answer("200 OK", *self._text())
+
+    def _answer(self, status: str, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        self._stream.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self._stream.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadlines.discard(self)
