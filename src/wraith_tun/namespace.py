@@ -19,7 +19,7 @@ from pathlib import Path
 from wraith_tun import netlink
 from wraith_tun.device_linux import Device, Networks, open_device
 from wraith_tun.errors import CannotStart
-from wraith_tun.privileges import check, die_with, give_up_capabilities, libc
+from wraith_tun.privileges import check, die_with, give_up, libc
 
 _NEWNS, _NEWUSER, _NEWNET = 0x20000, 0x10000000, 0x40000000
 _MS_BIND, _MNT_DETACH = 4096, 2
@@ -125,7 +125,7 @@ def _cover(path: str, text: str) -> None:
 
 def _become(command: Sequence[str]) -> int:
     """Run the command in our place; returns the exit code of a shell if that cannot be."""
-    give_up_capabilities()
+    give_up()
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:

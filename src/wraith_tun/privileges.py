@@ -26,19 +26,17 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def give_up_capabilities() -> None:
-    """No capability now, and none by `exec`, not even for root and set-uid programs."""
+def give_up(user: int | None = None) -> None:
+    """No capability now, and none by `exec`, not even for root and set-uid programs.
+
+    If we are root and a user is named, also become that user and group.
+    """
     capability = 0
     while libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0) == 0:
         capability += 1
+    if user is not None and os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
     check(libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)))
-
-
-def become_nobody() -> None:
-    """The user and group `nobody`, if we are root; capabilities are gone in any case."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-    give_up_capabilities()

@@ -29,7 +29,7 @@ from wraith_tun import netlink
 from wraith_tun.device_linux import Device, Networks, open_device
 from wraith_tun.errors import CannotStart
 from wraith_tun.netlink import MAIN, Network, Rule
-from wraith_tun.privileges import become_nobody, die_with
+from wraith_tun.privileges import NOBODY, die_with, give_up
 
 TABLE = 7771
 ORDERS = (range(7700, 7710), range(7710, 7720))
@@ -152,7 +152,7 @@ def clear(keep: range = range(0), *, closed: bool = False) -> None:
 def _refuse_a_second() -> None:
     """Raise `CannotStart` if another one runs in this network."""
     if any(route.direct for route in netlink.routes(TABLE)):
-        raise CannotStart("wraith-tun runs here already; stop that one first")
+        raise CannotStart("it runs here already; stop that one first")
 
 
 def _notify() -> None:
@@ -176,6 +176,7 @@ def _divert(
             netlink.add_route(to, TABLE, device.link, own.ip.packed)
         if plan.kill_switch:
             netlink.add_route(to, TABLE)
+    plan = plan._replace(routes=[*(own.network for own in networks), *plan.routes])
     for rule in rules(plan, orders[0], found, links):
         netlink.add_rule(rule)
     clear(keep=orders, closed=plan.kill_switch)
@@ -211,7 +212,7 @@ def run(
     if child == 0:
         code = 1
         try:
-            become_nobody()
+            give_up(NOBODY)
             die_with(janitor)
             code = engine(device, writer)
         finally:

@@ -1,0 +1,366 @@
+"""`wraith-tun` for a whole machine: what goes through, what goes round, and what never goes out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from interop.peers.process import Process, wait_until
+from interop.peers.shim import require_root
+from interop.peers.stage import Stage
+from interop.peers.tools import require_tool
+from interop.peers.uplink import (
+    DIRECT,
+    FAR,
+    HOST,
+    KNOWN_TO_ALL,
+    ONLY_THERE,
+    SERVER,
+    Uplink,
+    engine_of,
+    gone,
+    start_shim,
+)
+
+pytestmark = pytest.mark.timeout(180)
+
+FAR4, FAR6 = "198.51.100.9", "2001:db8::9"
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture(scope="module")
+def uplink() -> Iterator[Uplink]:
+    require_root()
+    with Stage() as stage, Uplink(stage) as uplink:
+        assert uplink.page(FAR4) == DIRECT[0]
+        assert uplink.page(FAR6) == DIRECT[1]
+        yield uplink
+
+
+@pytest.fixture
+def start(uplink: Uplink) -> Iterator[Start]:
+    """Start the shim; afterwards everything must be exactly what it was."""
+    before, started = uplink.state(), list[Process]()
+
+    def start(*options: str) -> Process:
+        started.append(start_shim(uplink, *options))
+        return started[-1]
+
+    yield start
+    for shim in started:
+        if shim.running:
+            assert shim.stop() == 0, shim.log
+        assert "Traceback" not in shim.log
+    assert uplink.state() == before
+
+
+class TestEverythingGoesThrough:
+    def test_tcp_by_address_and_by_name(self, uplink: Uplink, start: Start) -> None:
+        start()
+        for host in (FAR4, FAR6, ONLY_THERE):
+            assert uplink.tunnelled(host), host
+
+    def test_names_by_every_way_of_asking(self, uplink: Uplink, start: Start) -> None:
+        start()
+        for ask in (
+            "dig +short",
+            "dig +tcp +short",
+            "dig +short @9.9.9.9",
+            "dig +short @2001:db8::53",
+        ):
+            assert uplink.sh(f"{ask} {ONLY_THERE}").startswith("198.1"), ask
+        assert uplink.sh(f"getent ahostsv4 {ONLY_THERE}").startswith("198.1")
+
+    def test_the_engine_has_no_privilege(self, start: Start) -> None:
+        status = Path(f"/proc/{engine_of(start())}/status").read_text()
+        for line in ("Uid:\t65534\t65534\t65534\t65534", "NoNewPrivs:\t1", "Groups:\t \n"):
+            assert line in status
+        for kind in ("CapPrm", "CapEff", "CapBnd"):
+            assert f"{kind}:\t{0:016x}" in status
+
+    def test_the_tunnel_comes_back_by_itself_underneath(self, uplink: Uplink, start: Start) -> None:
+        """Its own connection must not go in circles, not even a new one."""
+        start()
+        uplink.serve.kill()
+        uplink.start_server()
+        wait_until(lambda: uplink.tunnelled(FAR4), 40, "the tunnel carries again")
+
+    def test_a_second_one_is_refused_and_disturbs_nothing(
+        self, uplink: Uplink, start: Start
+    ) -> None:
+        start()
+        said = uplink.sh(f"{require_tool('wraith-tun')} 2>&1", fails=True)
+        assert said == "wraith-tun: it runs here already; stop that one first\n"
+        said = uplink.sh(f"{require_tool('wraith-tun')} --restore 2>&1", fails=True)
+        assert said == "wraith-tun: it runs here already; stop that one first\n"
+        assert uplink.tunnelled(FAR4)
+
+
+class TestWhatGoesRound:
+    def test_networks(self, uplink: Uplink, start: Start) -> None:
+        start("--bypass", "198.51.100.16/28", "--bypass", "2001:db8:1::/48")
+        assert uplink.page("198.51.100.17") == DIRECT[0]
+        assert uplink.page("2001:db8:1::1") == DIRECT[1]
+        assert uplink.tunnelled(FAR4)
+        assert uplink.tunnelled(FAR6)
+
+    def test_a_name_which_is_answered_truly(self, uplink: Uplink, start: Start) -> None:
+        start("--bypass", KNOWN_TO_ALL)
+        assert uplink.sh(f"dig +short {KNOWN_TO_ALL}") == f"{SERVER}\n"
+        assert uplink.page(KNOWN_TO_ALL) == DIRECT[0]
+        assert uplink.tunnelled(ONLY_THERE)
+
+    def test_a_user_with_names_and_all(self, uplink: Uplink, start: Start) -> None:
+        start("--bypass-uid", "65533")
+        somebody = "setpriv --reuid=65533 --regid=65533 --clear-groups"
+        assert uplink.page(FAR4, somebody) == DIRECT[0]
+        assert uplink.page(KNOWN_TO_ALL, somebody) == DIRECT[0]
+        assert uplink.tunnelled(FAR4)
+
+    def test_all_but_the_routes_that_are_named(self, uplink: Uplink, start: Start) -> None:
+        start("--route", "198.51.100.0/25", "--route", "2001:db8:2::/48")
+        assert uplink.tunnelled(FAR4)
+        assert uplink.tunnelled("2001:db8:2::1")
+        assert uplink.page("198.51.100.200") == DIRECT[0]
+        assert uplink.page(FAR6) == DIRECT[1]
+        assert uplink.tunnelled(ONLY_THERE), "names lead into the tunnel"
+
+    def test_names_with_dns_off(self, uplink: Uplink, start: Start) -> None:
+        start("--dns", "off")
+        assert uplink.sh(f"dig +short {KNOWN_TO_ALL}") == f"{SERVER}\n"
+        assert uplink.tunnelled(FAR4)
+
+    def test_a_neighbour(self, uplink: Uplink, start: Start) -> None:
+        start()
+        assert uplink.page("192.168.77.1") == DIRECT[0]
+
+
+class TestTheAdministratorStaysConnected:
+    def test_in_sessions_that_were_there_and_in_new_ones(
+        self, uplink: Uplink, start: Start
+    ) -> None:
+        """Somebody from far away has a shell here, and somebody here has one there."""
+        code = (
+            "import socketserver\n"
+            "class Echo(socketserver.StreamRequestHandler):\n"
+            "    def handle(self):\n"
+            "        for line in self.rfile: self.wfile.write(line)\n"
+            "class Server(socketserver.ThreadingTCPServer):\n"
+            "    allow_reuse_address = daemon_threads = True\n"
+            "Server(('', 2022), Echo).serve_forever()\n"
+        )
+        client = (
+            "import socket, sys, time\n"
+            "s = socket.create_connection((sys.argv[1], 2022), 5, ('203.0.113.1', 0))\n"
+            "for _ in range(int(sys.argv[2])):\n"
+            "    s.sendall(b'x\\n'); assert s.recv(9) == b'x\\n'; print('alive', flush=True)\n"
+            "    time.sleep(0.2)\n"
+        )
+        servers = [uplink.start(side, "python3", "-c", code) for side in (HOST, FAR)]
+        time.sleep(0.5)
+        inward = uplink.start(FAR, "python3", "-c", client, DIRECT[0], "15")
+        outward = uplink.start(
+            HOST, "python3", "-c", client.replace(", ('203.0.113.1', 0)", ""), "198.51.100.3", "15"
+        )
+        for session in (inward, outward):
+            session.wait_for_log(lambda log: "alive" in log)
+        start()
+        new = uplink.start(FAR, "python3", "-c", client, DIRECT[0], "3")
+        for session in (new, inward, outward):
+            assert session.wait() == 0, session.log
+        for server in servers:
+            server.kill()
+
+
+class TestNothingLeaks:
+    def browse(self, uplink: Uplink) -> None:
+        uplink.sh(f"dig +short +tries=1 +time=2 {ONLY_THERE} leak.test @192.168.77.1", fails=True)
+        uplink.sh("dig +short +tries=1 +time=2 leak.test @8.8.8.8", fails=True)
+        uplink.sh("getent ahosts leak.test; getent hosts 198.51.100.9", fails=True)
+        uplink.sh("dig +short +tries=1 +time=1 -p 123 leak.test @198.51.100.9", fails=True)
+        for host in (FAR4, FAR6, ONLY_THERE):
+            uplink.page(host)
+
+    def test_while_somebody_browses(self, uplink: Uplink, start: Start) -> None:
+        start()
+        with uplink.capture() as leaked:
+            self.browse(uplink)
+            assert uplink.tunnelled(ONLY_THERE)
+        assert leaked == []
+
+    def test_a_browser_with_its_own_ways(self, uplink: Uplink, stage: Stage, start: Start) -> None:
+        """Chromium with DNS over HTTPS, QUIC and everything else as it comes."""
+        start()
+        profile = stage.home("chromium")
+        browser = (
+            f"timeout 40 {require_tool('chromium')} --headless --no-sandbox --disable-gpu"
+            f" --user-data-dir={profile} --virtual-time-budget=4000 --dump-dom http://{ONLY_THERE}/"
+        )
+        with uplink.capture() as leaked:
+            assert "198.51.100" in uplink.sh(browser, fails=True)
+        assert leaked == []
+
+    def test_the_capture_does_see_what_goes_out(self, uplink: Uplink) -> None:
+        with uplink.capture() as leaked:
+            uplink.sh(f"dig +short +tries=1 +time=2 {KNOWN_TO_ALL}")
+        assert leaked, "else the stories above would prove nothing"
+
+
+class TestTheKillSwitch:
+    def closed(self, uplink: Uplink) -> None:
+        with uplink.capture() as leaked:
+            for host in (FAR4, FAR6, ONLY_THERE):
+                assert uplink.page(host) == ""
+            uplink.sh("dig +tries=1 +time=1 leak.test", fails=True)
+            uplink.sh("ping -c1 -W1 198.51.100.9; ping -c1 -W1 2001:db8::9", fails=True)
+            uplink.sh(f"curl -sS --max-time 2 --interface {DIRECT[0]} http://{FAR4}/", fails=True)
+        assert leaked == []
+
+    @pytest.mark.parametrize("victim", ["engine", "janitor", "both"])
+    def test_holds_when_one_half_or_both_are_killed(
+        self, uplink: Uplink, start: Start, victim: str
+    ) -> None:
+        shim = start("--kill-switch")
+        assert uplink.tunnelled(FAR4)
+        engine = engine_of(shim)
+        os.kill({"engine": engine, "janitor": shim.pid, "both": shim.pid}[victim], SIGKILL)
+        if victim == "both":
+            os.kill(engine, SIGKILL)
+        shim.wait()
+        gone(engine)
+        self.closed(uplink)
+        uplink.sh(f"{require_tool('wraith-tun')} --restore")
+        assert uplink.page(FAR4) == DIRECT[0]
+
+    def test_holds_while_the_tunnel_is_down(self, uplink: Uplink, start: Start) -> None:
+        start("--kill-switch")
+        uplink.connect.kill()
+        try:
+            self.closed(uplink)
+        finally:
+            uplink.start_client()
+        assert uplink.tunnelled(FAR4)
+
+    def test_is_opened_by_the_next_start_with_no_gap(self, uplink: Uplink, start: Start) -> None:
+        start("--kill-switch").kill()
+        asking = uplink.start(
+            HOST, "sh", "-c", f"while :; do curl -sS --max-time 1 http://{FAR4}/; done"
+        )
+        with uplink.capture() as leaked:
+            start("--kill-switch")
+            wait_until(lambda: "198.51.100" in asking.log, 10, "it goes through again")
+        asking.kill()
+        assert leaked == []
+        assert DIRECT[0] not in asking.log
+
+    def test_ends_with_a_clean_stop(self, uplink: Uplink, start: Start) -> None:
+        assert start("--kill-switch").stop() == 0
+        assert uplink.page(FAR4) == DIRECT[0]
+
+
+class TestKilled:
+    @pytest.mark.parametrize("moment", range(10))
+    def test_at_any_moment_the_network_works_and_can_be_restored(
+        self, uplink: Uplink, start: Start, moment: int
+    ) -> None:
+        before = uplink.state()
+        shim = uplink.start(HOST, require_tool("wraith-tun"))
+        if moment < 5:
+            time.sleep(0.06 + 0.05 * moment)  # while it starts
+        else:
+            shim.wait_for_log(lambda log: "wraith-tun: up" in log)
+            time.sleep(0.05 * (moment - 5))
+        family = shim.family()
+        shim.signal_family(SIGKILL)
+        shim.wait()
+        for pid in family:
+            gone(pid)
+        assert uplink.page(FAR4) == DIRECT[0]
+        assert uplink.sh(f"dig +short {KNOWN_TO_ALL}") == f"{SERVER}\n"
+        if moment % 2:
+            uplink.sh(f"{require_tool('wraith-tun')} --restore")
+        else:
+            assert start().stop() == 0
+        assert uplink.state() == before
+
+    def test_the_engine_alone_and_the_janitor_clears_up(self, uplink: Uplink, start: Start) -> None:
+        shim = start()
+        os.kill(engine_of(shim), SIGKILL)
+        assert shim.wait() == 1
+        assert uplink.page(FAR4) == DIRECT[0]
+
+    def test_the_device_is_removed_by_somebody(self, uplink: Uplink, start: Start) -> None:
+        shim = start()
+        uplink.sh("ip link del wraith0")
+        assert shim.wait() == 1
+        assert uplink.page(FAR4) == DIRECT[0]
+
+
+class TestErrorsAreTrue:
+    ASK = (
+        "import socket, sys, time\n"
+        "begun = time.monotonic()\n"
+        "try: socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)\n"
+        "except OSError as error: print(error.errno)\n"
+    )
+
+    @pytest.mark.parametrize(
+        ("host", "port", "errno"),
+        [(FAR4, 9, 111), (FAR6, 9, 111), ("10.66.1.1", 80, 113), ("no-such-name.test", 80, 113)],
+    )
+    def test_and_come_at_once(
+        self, uplink: Uplink, start: Start, host: str, port: int, errno: int
+    ) -> None:
+        start()
+        said = uplink.sh(f"python3 -c '{self.ASK}' {host} {port}")
+        assert said == f"{errno}\n"
+
+
+class TestWhatIsMissing:
+    def test_a_name_that_is_taken(self, uplink: Uplink, start: Start) -> None:
+        said = uplink.sh(f"{require_tool('wraith-tun')} --tun-name up0 2>&1", fails=True)
+        assert said == "wraith-tun: the name up0 is in use; choose another with --tun-name\n"
+
+    def test_a_socks5_server(self, uplink: Uplink, start: Start) -> None:
+        said = uplink.sh(f"{require_tool('wraith-tun')} --socks5 127.0.0.1:1 2>&1", fails=True)
+        assert said == (
+            "wraith-tun: no SOCKS5 server answers at 127.0.0.1 port 1; start `wraith connect`, "
+            "or name another with --socks5\n"
+        )
+
+    def test_a_server_that_is_none(self, uplink: Uplink, start: Start) -> None:
+        said = uplink.sh(f"{require_tool('wraith-tun')} --socks5 198.51.100.9:80 2>&1", fails=True)
+        assert said.startswith("wraith-tun: ")
+        assert "SOCKS5" in said
+
+    def test_privileges(self, uplink: Uplink, start: Start) -> None:
+        words = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+        said = uplink.sh(f"{words} {require_tool('wraith-tun')} 2>&1", fails=True)
+        assert "/dev/net/tun may not be opened" in said or "needs root" in said
+        said = uplink.sh(f"{words} {require_tool('wraith-tun')} --restore 2>&1", fails=True)
+        assert "needs root" in said or said == ""
+
+    def test_a_bypassed_name_that_nobody_knows(self, uplink: Uplink, start: Start) -> None:
+        said = uplink.sh(f"{require_tool('wraith-tun')} --bypass nowhere.test 2>&1", fails=True)
+        assert said == (
+            "wraith-tun: --bypass nowhere.test: no such name; give its address instead\n"
+        )
+
+    def test_the_device_node(self, uplink: Uplink, start: Start) -> None:
+        hidden = "mount -t tmpfs none /dev/net && exec"
+        said = uplink.sh(
+            f"unshare -m sh -c '{hidden} {require_tool('wraith-tun')}' 2>&1", fails=True
+        )
+        assert said == ("wraith-tun: there is no /dev/net/tun; `modprobe tun` as root brings it\n")
+
+    def test_user_namespaces(self, uplink: Uplink, start: Start) -> None:
+        script = "echo 0 > /proc/sys/user/max_user_namespaces"
+        inner = f"{script}; {require_tool('wraith-tun')} --unshare -- true"
+        said = uplink.sh(f"unshare -Ur sh -c '{inner}' 2>&1", fails=True)
+        assert said.startswith("wraith-tun: user namespaces are switched off here; ")
