@@ -67,6 +67,8 @@ class ServerAsk:
     keepalive: int = 0
     hosts: Mapping[str, str] = field(default_factory=dict)
     """Names that only the server's machine can resolve."""
+    transport: str = "tcp"
+    """How the server is reached; only Wraith has a choice."""
     extra: Sequence[str] = ()
     """More arguments for the program that plays it."""
 

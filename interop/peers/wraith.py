@@ -20,6 +20,8 @@ class WraithServer:
         self._home, self._ask = home, ask
         self.host_key = host_key
         self.address = Address("127.0.0.1", 0)
+        self.news: dict[str, Any] = {}
+        """What it said when it was ready."""
         self.start()
 
     def start(self) -> None:
@@ -40,15 +42,16 @@ class WraithServer:
         news = _read(ready, self.process)
         assert news["host_key"] == self.host_key.fingerprint
         self.address = Address.parse(self._reached(news["listen"][0]))
+        self.news = news
 
     def stop(self) -> None:
         end_well(self.process, self._home)
 
     def _reached(self, url: str) -> str:
-        return url.removeprefix("tcp://")
+        return url.partition("://")[2]
 
     def _listen(self) -> list[str | Path]:
-        return ["--listen", f"tcp://{self.address}"]
+        return ["--listen", f"{self._ask.transport}://{self.address}"]
 
     def _options(self) -> list[str | Path]:
         ask = self._ask
