@@ -31,6 +31,9 @@ one large packet of SSH, which would else be cut in two."""
 FIRST_BYTES = 64 * 1024
 """Bytes that a server looks at, at most, before it must have chosen how to answer."""
 
+UNREAD_ANSWERS = 64 * 1024
+"""Answers to key updates that wait for the peer to read; whoever asks for more is cut off."""
+
 Opening = Callable[[bytes], "ssl.SSLContext | asyncio.Protocol | None"]
 """How a server answers, by the first bytes that came in.
 
@@ -72,6 +75,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
         self._secured = False
+        self._answers = 0
         self._early = bytearray()  # written before the handshake was done
         self._held = bytearray()  # opened, and not delivered yet
         self._more = False  # whether there may be something to deliver without a new byte
@@ -107,6 +111,8 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Sealed bytes from the stream below."""
+        if self._closing:
+            return
         if self._tls is None:
             self._first += data
             self._choose()
@@ -221,8 +227,17 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
             self._deliver_into(protocol)
         else:
             self._deliver_pieces()
-        if self._outgoing.pending:  # an answer to a key update
-            self._flush()
+        if self._outgoing.pending:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Send the answer to a key update (RFC 8446 section 4.6.3), to a peer that reads them."""
+        self._answers += self._outgoing.pending
+        self._flush()
+        if not self._below.get_write_buffer_size():
+            self._answers = 0
+        elif self._answers > UNREAD_ANSWERS:
+            self._fail(ConnectionAbortedError("the peer asks for new keys and does not read"))
 
     def _may_deliver(self) -> bool:
         return not (self._paused or self._closing or self._read_eof)
