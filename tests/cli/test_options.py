@@ -292,7 +292,6 @@ LATER = [
         )
     ),
     *(f"connect --server x {option}" for option in ("--stealth-secret x",)),
-    "doctor",
 ]
 
 

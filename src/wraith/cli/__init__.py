@@ -13,6 +13,7 @@ import rich_click as click
 from wraith.cli import report
 from wraith.cli.connect import connect
 from wraith.cli.demo import demo
+from wraith.cli.doctor import doctor
 from wraith.cli.engine import engine
 from wraith.cli.keygen import keygen
 from wraith.cli.options import version_option
@@ -51,7 +52,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, connect, status, stream, keygen, demo, engine):
+for _command in (serve, connect, status, doctor, stream, keygen, demo, engine):
     cli.add_command(_command)
 
 

@@ -279,18 +279,9 @@ class Client:
     # Sessions
 
     async def _open_session(self) -> ClientSession:
-        server, timeout = self._transport.server, self._options.connect_timeout
-        settings = SessionSettings(
-            server=server,
-            user=self._options.user_name(),
-            identities=self._loaded,
-            verify_host_key=self._host_keys.verify,
-            version=VERSION,
-            known_key_types=self._host_keys.known_key_types(),
-            trusts_authorities=self._host_keys.trusts_authorities(),
-            keepalive=self._options.keepalive,
-            timeout=timeout,
-            rekey_bytes=self._options.rekey_bytes,
+        timeout = self._options.connect_timeout
+        settings = session_settings(
+            self._options, self._transport.server, self._loaded, self._host_keys
         )
         session = await open_session(
             lambda factory: self._transport.connect(factory, timeout), settings
@@ -350,6 +341,24 @@ class Client:
     async def cancel_remote_forward(self, forward: Forward) -> None:
         """Give a remote forward up; the server stops listening."""
         await self._remote_forwards.cancel(forward)
+
+
+def session_settings(
+    options: ConnectOptions, server: str, identities: list[Identity], host_keys: HostKeys
+) -> SessionSettings:
+    """What a session needs to know, out of a client's options and what was loaded for it."""
+    return SessionSettings(
+        server=server,
+        user=options.user_name(),
+        identities=identities,
+        verify_host_key=host_keys.verify,
+        version=VERSION,
+        known_key_types=host_keys.known_key_types(),
+        trusts_authorities=host_keys.trusts_authorities(),
+        keepalive=options.keepalive,
+        timeout=options.connect_timeout,
+        rekey_bytes=options.rekey_bytes,
+    )
 
 
 def connect(options: ConnectOptions) -> Client:

@@ -110,12 +110,17 @@ class HostKeys:
             "if not, somebody may be in between",
         )
 
-    def remember(self, blob: bytes) -> None:
-        """Record a server seen for the first time; to be called once its signature is checked."""
+    def knows(self, blob: bytes) -> bool:
+        """Whether a key that was accepted is pinned, on record or certified."""
         key, certificate = read_host_key(blob)
         known = judge(self._known, key).verdict is HostVerdict.TRUSTED
-        if self._pin or certificate is not None or known:
+        return bool(self._pin) or certificate is not None or known
+
+    def remember(self, blob: bytes) -> None:
+        """Record a server seen for the first time; to be called once its signature is checked."""
+        if self.knows(blob):
             return
+        key, _ = read_host_key(blob)
         try:
             _append(self._own, host_line(self._host, self._port, key))
         except (OSError, ValueError) as error:

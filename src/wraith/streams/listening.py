@@ -136,6 +136,34 @@ def _bind_one(
     return sock
 
 
+def try_to_bind(address: HostPort | UnixPath) -> None:
+    """See whether an address could be bound now, and leave it free. Raises `ListenError`.
+
+    A Unix socket is not made, since its file would be; its folder must be there and ours to write.
+    """
+    try:
+        if isinstance(address, UnixPath):
+            _try_folder(Path(address.path))
+            return
+        found = socket.getaddrinfo(
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        distinct = list(dict.fromkeys((family, where) for family, _, _, _, where in found))
+        for family, where in distinct:
+            sock = _bind_one(family, where, len(distinct) > 1)
+            if sock is not None:
+                sock.close()
+    except OSError as error:
+        raise ListenError(bind_failure(str(address), error)) from error
+
+
+def _try_folder(path: Path) -> None:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, "permission denied")
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        raise OSError(errno.EEXIST, "a file of that name is there")
+
+
 def _bind_unix(path: str) -> socket.socket:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
