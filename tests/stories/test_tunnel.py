@@ -140,7 +140,7 @@ async def test_remote_forwards_come_and_go() -> None:
     async with Loopback() as tunnel, origin(echo) as port:
         forward = await tunnel.client.start_remote_forward(f"0:127.0.0.1:{port}")
         bound = forward.bound
-        assert isinstance(bound, wraith.values.address.HostPort)  # type: ignore[attr-defined]
+        assert isinstance(bound, wraith.values.address.HostPort)
         assert bound.port
         reader, writer = await asyncio.open_connection("127.0.0.1", bound.port)
         writer.write(b"hello")
