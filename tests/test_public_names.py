@@ -40,6 +40,7 @@ PUBLIC = {
         "Refusal",
         "Status",
         "InterfaceStatus",
+        "Datagrams",
     ),
     "ServicePeer",
     "__version__",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wraith._version import __version__
 from wraith.client.channel_manager import State, StateChange
 from wraith.client.connect import Client, connect
+from wraith.client.datagrams import Datagrams
 from wraith.client.options import ConnectOptions
 from wraith.client.remote_forward import Forward
 from wraith.client.status import InterfaceStatus, Status
@@ -71,6 +72,7 @@ __all__ = [
     "ChannelRefused",
     "Client",
     "ConnectOptions",
+    "Datagrams",
     "DuplexStream",
     "EventError",
     "EventStreamError",

@@ -13,6 +13,7 @@ from typing import Self
 
 from wraith._version import __version__
 from wraith.client.channel_manager import ChannelManager, Session, State, StateChange
+from wraith.client.datagrams import Datagrams
 from wraith.client.host_keys import HostKeys
 from wraith.client.identities import Identities
 from wraith.client.local_connection import ForwardedConnection
@@ -326,6 +327,16 @@ class Client:
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         transport = await self._manager.dial(destination, protocol)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def open_datagrams(self) -> Datagrams:
+        """An association: datagrams that the server sends and receives.
+
+        Raises `ChannelRefused`, with `Refusal.UNSUPPORTED` where the server has no datagrams, or
+        `SessionLost`.
+        """
+        datagrams = Datagrams()
+        await self._manager.open_datagrams(datagrams)
+        return datagrams
 
     async def start_remote_forward(self, spec: str | RemoteForward) -> Forward:
         """Ask the server to listen, as `-R`; kept across sessions until cancelled.
