@@ -1,0 +1,324 @@
+"""The front door of a stealthy server: who knocks, and who answers.
+
+Every connection begins here, as a bare socket. It is looked at, shaken hands with as nginx would do
+it, and looked at once more: one of ours goes on to SSH, everybody else meets nginx, or the decoy
+that answers as nginx does. Until that is known the server says nothing that nginx would not say.
+
+Strangers have a place of their own: they take none of the server's start-ups, and cannot earn a
+penalty, since a web server that turned visitors away as sshd does would be known by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+from wraith.protocol.decoy.machine import DEFAULTS, Decoy, Settings
+from wraith.protocol.first_bytes import Doorkeeper, begins_tls
+from wraith.server.splice import Splice
+from wraith.server.stranger import WOULD_BLOCK, Stranger, time_of_day
+from wraith.server.upstream import Upstream
+from wraith.streams.hub import READ, WRITE, running_hub
+from wraith.streams.log_line import log_event
+from wraith.streams.tasks import TaskSet
+
+_log = logging.getLogger("wraith.server")
+
+MAX_STRANGERS = 768
+"""Connections that are not known to be ours, at a time; as many as Debian's nginx takes. One more
+ends the one that has been idle longest, as nginx does it."""
+
+PATIENCE = 1.0
+"""Seconds in which one of ours speaks after the handshake; after them the real web server, if there
+is one, is connected and waits instead of us."""
+
+FIRST_RECORD = 16 * 1024
+
+HandOver = Callable[[ssl.SSLSocket, bytes], None]
+"""Called with a connection of ours, its handshake done, and what of its first record is for SSH."""
+
+
+class Guest(Protocol):
+    """Somebody who is being answered; its owner is told when that is over."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost if it is given up."""
+        ...
+
+    def give_up(self) -> None:
+        """End it, politely if possible."""
+        ...
+
+    def abort(self) -> None:
+        """End it at once."""
+        ...
+
+
+class FrontDoor:
+    """Answers connections; `context` gives the TLS context for a new one, shaped as nginx's."""
+
+    def __init__(
+        self,
+        context: Callable[[], ssl.SSLContext],
+        hand_over: HandOver,
+        *,
+        doorkeeper: Doorkeeper,
+        upstream: Upstream | None = None,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        self.context = context
+        self.hand_over = hand_over
+        self.doorkeeper = doorkeeper
+        self.upstream = upstream
+        self.settings = settings
+        self.tasks = TaskSet("front door")
+        self._guests: dict[Guest, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<FrontDoor guests={len(self._guests)} upstream={self.upstream}>"
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def knock(self, sock: socket.socket) -> None:
+        """Take an accepted, non-blocking socket."""
+        if len(self._guests) >= MAX_STRANGERS:
+            self._make_room()
+        self.add(Knock(self, sock))
+
+    def _make_room(self) -> None:
+        guest = next((guest for guest in self._guests if guest.idle), next(iter(self._guests)))
+        self._guests.pop(guest, None)
+        guest.give_up()
+
+    def add(self, guest: Guest) -> None:
+        """Somebody is being answered from now on."""
+        self._guests[guest] = None
+
+    def discard(self, guest: Guest) -> None:
+        """Somebody is not answered any more, or by somebody else."""
+        self._guests.pop(guest, None)
+
+    async def close(self) -> None:
+        """End everybody who is no session of ours."""
+        await self.tasks.close()
+        for guest in list(self._guests):
+            guest.abort()
+        self._guests.clear()
+
+
+class Knock:
+    """One connection until it is known who answers it."""
+
+    def __init__(self, door: FrontDoor, sock: socket.socket) -> None:
+        self._door = door
+        self._sock: socket.socket | None = sock
+        self._fd = sock.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._hub = running_hub()
+        self._began = self._loop.time()
+        self._on_ready = self._look
+        self._shaken = False
+        timeout = door.settings.client_header_timeout
+        self._timer = self._loop.call_later(timeout, self._too_late)
+        self._patience: asyncio.TimerHandle | None = None
+        self._events = READ
+        self._hub.add(self._fd, self._ready, READ)
+
+    def __repr__(self) -> str:
+        state = "over" if self._sock is None else "shaken hands" if self._shaken else "new"
+        return f"<Knock {state}>"
+
+    idle = True
+
+    def _ready(self, _events: int) -> None:
+        if self._sock is not None:
+            self._on_ready()
+
+    # Is it TLS?
+
+    def _look(self) -> None:
+        assert self._sock is not None
+        try:
+            first = self._sock.recv(1, socket.MSG_PEEK)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            first = b""
+        if not first:
+            self._close()
+        elif begins_tls(first[0]):
+            self._begin_handshake()
+        elif self._door.upstream is not None and self._door.upstream.tls:
+            self._send_upstream(self._release(), b"", bare=True)
+        else:
+            self._answer(self._release(), b"", plain=True)
+
+    # The handshake
+
+    def _begin_handshake(self) -> None:
+        assert self._sock is not None
+        try:
+            self._sock = self._door.context().wrap_socket(
+                self._sock,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+        except (OSError, ValueError):
+            self._close()
+            return
+        self._on_ready = self._shake_hands
+        self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        assert isinstance(self._sock, ssl.SSLSocket)
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._expect(READ)
+        except ssl.SSLWantWriteError:
+            self._expect(WRITE)
+        except (OSError, ValueError):
+            self._close()  # OpenSSL has told the client why
+        else:
+            self._expect(READ)
+            self._shaken = True
+            self._on_ready = self._read_first
+            self._read_first()
+
+    def _expect(self, events: int) -> None:
+        if events != self._events:
+            self._hub.expect(self._fd, events)
+            self._events = events
+
+    # Is it ours?
+
+    def _read_first(self) -> None:
+        assert isinstance(self._sock, ssl.SSLSocket)
+        try:
+            record = self._sock.recv(FIRST_RECORD)
+        except WOULD_BLOCK:
+            self._be_patient()
+            return
+        except OSError:
+            record = b""
+        if not record:
+            self._close()
+            return
+        for_ssh = self._door.doorkeeper.admit(record, _binding(self._sock))
+        sock = self._release()
+        if for_ssh is not None:
+            assert isinstance(sock, ssl.SSLSocket)
+            self._door.hand_over(sock, for_ssh)
+        elif self._door.upstream is not None:
+            self._send_upstream(sock, record, bare=False)
+        else:
+            self._answer(sock, record, plain=False)
+
+    def _be_patient(self) -> None:
+        if self._door.upstream is not None and self._patience is None:
+            self._patience = self._loop.call_later(PATIENCE, self._no_more_patience)
+
+    def _no_more_patience(self) -> None:
+        """Whoever has not spoken by now is the web server's to wait for."""
+        self._send_upstream(self._release(), b"", bare=False)
+
+    # Who answers
+
+    def _answer(self, sock: socket.socket, early: bytes, *, plain: bool) -> None:
+        settings = self._door.settings
+        decoy = Decoy(self._began, time_of_day, settings, plain=plain)
+        stranger = Stranger(sock, decoy, settings, self._door.discard, early)
+        self._door.add(stranger)
+        stranger.begin()
+
+    def _send_upstream(self, sock: socket.socket, early: bytes, *, bare: bool) -> None:
+        waiting = _Waiting(sock)
+        self._door.add(waiting)
+        work = self._reach_upstream(waiting, early, bare=bare)
+        self._door.tasks.spawn(work, "reach the upstream")
+
+    async def _reach_upstream(self, waiting: _Waiting, early: bytes, *, bare: bool) -> None:
+        upstream = self._door.upstream
+        assert upstream is not None
+        try:
+            far = await upstream.open(waiting.sock, bare=bare)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            log_event(_log, logging.ERROR, "stealth upstream unreachable", reason=reason)
+            far = None
+        finally:
+            self._door.discard(waiting)
+        if waiting.gone:
+            if far is not None:
+                far.close()
+        elif far is None:
+            self._answer(waiting.sock, early, plain=bare)
+        else:
+            splice = Splice(waiting.sock, far, self._door.discard, early)
+            self._door.add(splice)
+            splice.begin()
+
+    # The end
+
+    def _release(self) -> socket.socket:
+        """The socket, which somebody else takes from here."""
+        self._timer.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
+        self._hub.remove(self._fd)
+        self._door.discard(self)
+        sock, self._sock = self._sock, None
+        assert sock is not None
+        return sock
+
+    def _close(self) -> None:
+        self._release().close()
+
+    def _too_late(self) -> None:
+        self.give_up()
+
+    def give_up(self) -> None:
+        """End it as nginx ends a connection on which nothing was asked."""
+        if self._shaken and isinstance(self._sock, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):
+                self._sock.unwrap()
+        self._close()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._close()
+
+
+class _Waiting:
+    """A stranger while the web server is being reached."""
+
+    idle = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.gone = False
+
+    def __repr__(self) -> str:
+        return "<_Waiting>"
+
+    def give_up(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self.gone = True
+        self.sock.close()
+
+
+def _binding(sock: ssl.SSLSocket) -> bytes | None:
+    """What this very connection is known by; None below TLS 1.3, where that is not sound."""
+    if sock.version() != "TLSv1.3":
+        return None
+    return sock.get_channel_binding("tls-unique")
