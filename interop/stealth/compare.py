@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 from interop.stealth.probe import Probe
 from interop.stealth.wire import Seen
 
-AT_ONCE = 64
+AT_ONCE = 40
 """Probes under way together; most of the time of each is waiting."""
 
 
@@ -21,45 +22,54 @@ class Verdict:
     difference: str
 
 
-def compare(probes: Sequence[Probe], oracle: int, ours: int) -> list[Verdict]:
-    """Put each probe to both ports at the same time.
+class Battery:
+    """The probes under way; the slow ones from the beginning, the others a few at a time."""
 
-    One that differs is put once more, alone: on a busy machine an answer may come a step late.
-    """
-    names = [probe.name for probe in probes]
-    assert len(set(names)) == len(names), "two probes have the same name"
-    slow = [probe for probe in probes if probe.slow]
-    quick = [probe for probe in probes if not probe.slow]
-    with ThreadPoolExecutor(2 * AT_ONCE + 2 * len(slow)) as pool:
-        waiting = [_start(pool, probe, oracle, ours) for probe in slow]
-        verdicts = []
-        for start in range(0, len(quick), AT_ONCE):
-            batch = quick[start : start + AT_ONCE]
-            begun = [_start(pool, probe, oracle, ours) for probe in batch]
-            verdicts += [_finish(item) for item in begun]
-        verdicts = [_again(pool, verdict, probes, oracle, ours) for verdict in verdicts]
-        return verdicts + [_finish(item) for item in waiting]
+    def __init__(self, probes: Sequence[Probe], oracle: int, ours: int) -> None:
+        names = [probe.name for probe in probes]
+        assert len(set(names)) == len(names), "two probes have the same name"
+        self._ports = oracle, ours
+        self._quick = [probe for probe in probes if not probe.slow]
+        slow = [probe for probe in probes if probe.slow]
+        self._sides = ThreadPoolExecutor(2 * (AT_ONCE + len(slow)))
+        self._waiting = [self._start(probe) for probe in slow]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sides.shutdown()
+
+    def verdicts(self) -> list[Verdict]:
+        """Put each quick probe to both sides, and wait for the slow ones.
+
+        One that differs is put twice more, in quieter company: on a busy machine an answer may come
+        a step late. It counts as it goes then.
+        """
+        verdicts = self._run(self._quick, AT_ONCE)
+        for at_once in (AT_ONCE // 4, 1):
+            again = [probe for probe in self._quick if verdicts[probe.name].difference]
+            verdicts |= self._run(again, at_once)
+        return [*verdicts.values(), *map(_verdict, self._waiting)]
+
+    def _run(self, probes: Sequence[Probe], at_once: int) -> dict[str, Verdict]:
+        with ThreadPoolExecutor(at_once) as pool:
+            return {
+                verdict.probe: verdict
+                for verdict in pool.map(lambda probe: _verdict(self._start(probe)), probes)
+            }
+
+    def _start(self, probe: Probe) -> _Begun:
+        oracle, ours = self._ports
+        return probe, self._sides.submit(probe.run, oracle), self._sides.submit(probe.run, ours)
 
 
 _Begun = tuple[Probe, Future[Seen], Future[Seen]]
 
 
-def _start(pool: ThreadPoolExecutor, probe: Probe, oracle: int, ours: int) -> _Begun:
-    return probe, pool.submit(probe.run, oracle), pool.submit(probe.run, ours)
-
-
-def _finish(begun: _Begun) -> Verdict:
+def _verdict(begun: _Begun) -> Verdict:
     probe, oracle, ours = begun
     return Verdict(probe.name, oracle.result().differs(ours.result()))
-
-
-def _again(
-    pool: ThreadPoolExecutor, verdict: Verdict, probes: Sequence[Probe], oracle: int, ours: int
-) -> Verdict:
-    if not verdict.difference:
-        return verdict
-    probe = next(probe for probe in probes if probe.name == verdict.probe)
-    return _finish(_start(pool, probe, oracle, ours))
 
 
 def report(title: str, verdicts: Sequence[Verdict]) -> float:

@@ -11,7 +11,6 @@ penalty, since a web server that turned visitors away as sshd does would be know
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -20,8 +19,9 @@ from typing import Protocol
 
 from wraith.protocol.decoy.machine import DEFAULTS, Decoy, Settings
 from wraith.protocol.first_bytes import Doorkeeper, begins_tls
+from wraith.server.sockets import RECORD, WOULD_BLOCK, PlainSocket, Socket, TlsSocket
 from wraith.server.splice import Splice
-from wraith.server.stranger import WOULD_BLOCK, Stranger, time_of_day
+from wraith.server.stranger import Stranger, time_of_day
 from wraith.server.upstream import Upstream
 from wraith.streams.hub import READ, WRITE, running_hub
 from wraith.streams.log_line import log_event
@@ -37,9 +37,16 @@ PATIENCE = 1.0
 """Seconds in which one of ours speaks after the handshake; after them the real web server, if there
 is one, is connected and waits instead of us."""
 
-FIRST_RECORD = 16 * 1024
+LOOK_AGAIN = 0.05
+"""Seconds until a hello that is too short to choose a certificate is looked at again."""
 
-HandOver = Callable[[ssl.SSLSocket, bytes], None]
+FIRST_BYTES = 4096
+"""Bytes looked at to choose a certificate, at most: a ClientHello is shorter."""
+
+Contexts = Callable[[bytes], ssl.SSLContext | None]
+"""Gives the context for a connection that begins with these bytes; None to be asked with more."""
+
+HandOver = Callable[[TlsSocket, bytes], None]
 """Called with a connection of ours, its handshake done, and what of its first record is for SSH."""
 
 
@@ -61,18 +68,18 @@ class Guest(Protocol):
 
 
 class FrontDoor:
-    """Answers connections; `context` gives the TLS context for a new one, shaped as nginx's."""
+    """Answers connections, with contexts that have nginx's manners (`transports.as_nginx`)."""
 
     def __init__(
         self,
-        context: Callable[[], ssl.SSLContext],
+        contexts: Contexts,
         hand_over: HandOver,
         *,
         doorkeeper: Doorkeeper,
         upstream: Upstream | None = None,
         settings: Settings = DEFAULTS,
     ) -> None:
-        self.context = context
+        self.contexts = contexts
         self.hand_over = hand_over
         self.doorkeeper = doorkeeper
         self.upstream = upstream
@@ -118,7 +125,9 @@ class Knock:
 
     def __init__(self, door: FrontDoor, sock: socket.socket) -> None:
         self._door = door
-        self._sock: socket.socket | None = sock
+        self._sock = sock
+        self._tls: TlsSocket | None = None
+        self._over = False
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()
         self._hub = running_hub()
@@ -132,21 +141,20 @@ class Knock:
         self._hub.add(self._fd, self._ready, READ)
 
     def __repr__(self) -> str:
-        state = "over" if self._sock is None else "shaken hands" if self._shaken else "new"
+        state = "over" if self._over else "shaken hands" if self._shaken else "new"
         return f"<Knock {state}>"
 
     idle = True
 
     def _ready(self, _events: int) -> None:
-        if self._sock is not None:
+        if not self._over:
             self._on_ready()
 
     # Is it TLS?
 
     def _look(self) -> None:
-        assert self._sock is not None
         try:
-            first = self._sock.recv(1, socket.MSG_PEEK)
+            first = self._sock.recv(FIRST_BYTES, socket.MSG_PEEK)
         except WOULD_BLOCK:
             return
         except OSError:
@@ -154,56 +162,61 @@ class Knock:
         if not first:
             self._close()
         elif begins_tls(first[0]):
-            self._begin_handshake()
+            self._begin_handshake(first)
         elif self._door.upstream is not None and self._door.upstream.tls:
-            self._send_upstream(self._release(), b"", bare=True)
+            self._release()
+            self._send_upstream(PlainSocket(self._sock), b"", bare=True)
         else:
-            self._answer(self._release(), b"", plain=True)
+            self._release()
+            self._answer(PlainSocket(self._sock), b"", plain=True)
 
     # The handshake
 
-    def _begin_handshake(self) -> None:
-        assert self._sock is not None
-        try:
-            self._sock = self._door.context().wrap_socket(
-                self._sock,
-                server_side=True,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,
-            )
-        except (OSError, ValueError):
+    def _begin_handshake(self, first: bytes) -> None:
+        context = self._door.contexts(first)
+        if context is None and len(first) < FIRST_BYTES:
+            self._loop.call_later(LOOK_AGAIN, self._ready, 0)
+            self._expect(0)
+            return
+        if context is None:
             self._close()
             return
+        self._tls = TlsSocket(self._sock, context)
         self._on_ready = self._shake_hands
+        self._expect(READ)
         self._shake_hands()
 
     def _shake_hands(self) -> None:
-        assert isinstance(self._sock, ssl.SSLSocket)
+        assert self._tls is not None
         try:
-            self._sock.do_handshake()
-        except ssl.SSLWantReadError:
-            self._expect(READ)
-        except ssl.SSLWantWriteError:
-            self._expect(WRITE)
-        except (OSError, ValueError):
+            done = self._tls.shake_hands()
+            self._expect(READ if self._tls.flush() else READ | WRITE)
+        except OSError:
             self._close()  # OpenSSL has told the client why
-        else:
-            self._expect(READ)
+            return
+        if done:
             self._shaken = True
             self._on_ready = self._read_first
             self._read_first()
 
     def _expect(self, events: int) -> None:
-        if events != self._events:
+        if events == self._events:
+            return
+        if not events:
+            self._hub.remove(self._fd)
+        elif not self._events:
+            self._hub.add(self._fd, self._ready, events)
+        else:
             self._hub.expect(self._fd, events)
-            self._events = events
+        self._events = events
 
     # Is it ours?
 
     def _read_first(self) -> None:
-        assert isinstance(self._sock, ssl.SSLSocket)
+        assert self._tls is not None
         try:
-            record = self._sock.recv(FIRST_RECORD)
+            self._expect(READ if self._tls.flush() else READ | WRITE)
+            record = self._tls.recv(RECORD)
         except WOULD_BLOCK:
             self._be_patient()
             return
@@ -212,15 +225,14 @@ class Knock:
         if not record:
             self._close()
             return
-        for_ssh = self._door.doorkeeper.admit(record, _binding(self._sock))
-        sock = self._release()
+        for_ssh = self._door.doorkeeper.admit(record, _binding(self._tls))
+        self._release()
         if for_ssh is not None:
-            assert isinstance(sock, ssl.SSLSocket)
-            self._door.hand_over(sock, for_ssh)
+            self._door.hand_over(self._tls, for_ssh)
         elif self._door.upstream is not None:
-            self._send_upstream(sock, record, bare=False)
+            self._send_upstream(self._tls, record, bare=False)
         else:
-            self._answer(sock, record, plain=False)
+            self._answer(self._tls, record, plain=False)
 
     def _be_patient(self) -> None:
         if self._door.upstream is not None and self._patience is None:
@@ -228,19 +240,21 @@ class Knock:
 
     def _no_more_patience(self) -> None:
         """Whoever has not spoken by now is the web server's to wait for."""
-        self._send_upstream(self._release(), b"", bare=False)
+        assert self._tls is not None
+        self._release()
+        self._send_upstream(self._tls, b"", bare=False)
 
     # Who answers
 
-    def _answer(self, sock: socket.socket, early: bytes, *, plain: bool) -> None:
+    def _answer(self, wire: Socket, early: bytes, *, plain: bool) -> None:
         settings = self._door.settings
         decoy = Decoy(self._began, time_of_day, settings, plain=plain)
-        stranger = Stranger(sock, decoy, settings, self._door.discard, early)
+        stranger = Stranger(wire, decoy, settings, self._door.discard, early)
         self._door.add(stranger)
         stranger.begin()
 
-    def _send_upstream(self, sock: socket.socket, early: bytes, *, bare: bool) -> None:
-        waiting = _Waiting(sock)
+    def _send_upstream(self, wire: Socket, early: bytes, *, bare: bool) -> None:
+        waiting = _Waiting(wire)
         self._door.add(waiting)
         work = self._reach_upstream(waiting, early, bare=bare)
         self._door.tasks.spawn(work, "reach the upstream")
@@ -249,7 +263,7 @@ class Knock:
         upstream = self._door.upstream
         assert upstream is not None
         try:
-            far = await upstream.open(waiting.sock, bare=bare)
+            far = await upstream.open(waiting.wire.sock, bare=bare)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             log_event(_log, logging.ERROR, "stealth upstream unreachable", reason=reason)
@@ -258,43 +272,42 @@ class Knock:
             self._door.discard(waiting)
         if waiting.gone:
             if far is not None:
-                far.close()
+                far.sock.close()
         elif far is None:
-            self._answer(waiting.sock, early, plain=bare)
+            self._answer(waiting.wire, early, plain=bare)
         else:
-            splice = Splice(waiting.sock, far, self._door.discard, early)
+            splice = Splice(waiting.wire, far, self._door.discard, early)
             self._door.add(splice)
             splice.begin()
 
     # The end
 
-    def _release(self) -> socket.socket:
-        """The socket, which somebody else takes from here."""
+    def _release(self) -> None:
+        """Let go of the socket: somebody else takes it from here."""
+        self._over = True
         self._timer.cancel()
         if self._patience is not None:
             self._patience.cancel()
-        self._hub.remove(self._fd)
+        self._expect(0)
         self._door.discard(self)
-        sock, self._sock = self._sock, None
-        assert sock is not None
-        return sock
 
     def _close(self) -> None:
-        self._release().close()
+        self._release()
+        self._sock.close()
 
     def _too_late(self) -> None:
         self.give_up()
 
     def give_up(self) -> None:
         """End it as nginx ends a connection on which nothing was asked."""
-        if self._shaken and isinstance(self._sock, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):
-                self._sock.unwrap()
+        if self._shaken and self._tls is not None:
+            self._tls.notify()
         self._close()
 
     def abort(self) -> None:
         """End it at once."""
-        self._close()
+        if not self._over:
+            self._close()
 
 
 class _Waiting:
@@ -302,8 +315,8 @@ class _Waiting:
 
     idle = False
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, wire: Socket) -> None:
+        self.wire = wire
         self.gone = False
 
     def __repr__(self) -> str:
@@ -314,11 +327,11 @@ class _Waiting:
 
     def abort(self) -> None:
         self.gone = True
-        self.sock.close()
+        self.wire.sock.close()
 
 
-def _binding(sock: ssl.SSLSocket) -> bytes | None:
+def _binding(wire: TlsSocket) -> bytes | None:
     """What this very connection is known by; None below TLS 1.3, where that is not sound."""
-    if sock.version() != "TLSv1.3":
+    if wire.tls.version() != "TLSv1.3":
         return None
-    return sock.get_channel_binding("tls-unique")
+    return wire.tls.get_channel_binding("tls-unique")

@@ -8,15 +8,13 @@ close_notify as a close_notify, a bare FIN as a bare FIN, a reset as a reset. At
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import ssl
 from collections.abc import Callable
 from enum import Enum, auto
 
-from wraith.server.stranger import READS_AT_ONCE, WOULD_BLOCK, bare
+from wraith.server.sockets import WOULD_BLOCK, PlainSocket, Socket, end_writing, reset
+from wraith.server.stranger import READS_AT_ONCE
 from wraith.streams.hub import READ, TROUBLE, WRITE, running_hub
-from wraith.streams.relay import LINGER_ZERO
 
 CHUNK = 16 * 1024
 
@@ -46,11 +44,15 @@ class _End(Enum):
 class _Side:
     """One of the two sockets."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
+    def __init__(self, wire: Socket) -> None:
+        self.wire = wire
+        self.sock = wire.sock
+        self.fd = wire.sock.fileno()
         self.unsent = b""
         """What this side has not taken yet."""
+
+        self.stuck = False
+        """Whether what it has taken is still on its way to the kernel."""
 
         self.end: _End | None = None
         self.events: int | None = None
@@ -64,7 +66,7 @@ class _Side:
     def read(self) -> bytes | None:
         """What came; None when there is nothing now, or no more, which `end` tells apart."""
         try:
-            data = self.sock.recv(CHUNK)
+            data = self.wire.recv(CHUNK)
         except WOULD_BLOCK:
             return None
         except ssl.SSLEOFError:
@@ -85,38 +87,28 @@ class _Side:
         self.unsent += data
         try:
             while self.unsent:
-                self.unsent = self.unsent[self.sock.send(self.unsent) :]
+                self.unsent = self.unsent[self.wire.send(self.unsent) :]
+            self.stuck = not self.wire.flush()
         except WOULD_BLOCK:
-            pass
+            self.stuck = True
         except OSError:
             return False
         return True
-
-    def end_writing(self) -> None:
-        """A FIN, past TLS: its own `shutdown` would take TLS away."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_WR)
-
-    def reset(self) -> None:
-        """End it with a reset."""
-        with contextlib.suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        self.sock.close()
 
 
 class Splice:
     """Joins two sockets until both have ended; `on_end` is told then.
 
-    Both are non-blocking and, where they speak TLS, have shaken hands. They are the splice's from
-    now on. `early` was read from the client before.
+    Where they speak TLS, they have shaken hands. They are the splice's from now on. `early` was
+    read from the client before.
     """
 
     idle = False
 
     def __init__(
         self,
-        client: socket.socket,
-        upstream: socket.socket,
+        client: Socket,
+        upstream: Socket,
         on_end: Callable[[Splice], None],
         early: bytes = b"",
     ) -> None:
@@ -172,9 +164,9 @@ class Splice:
 
     def _move(self, source: _Side, sink: _Side) -> bool:
         """Carry one piece; whether anything was carried."""
-        if self._over or (sink.unsent and self._broken(sink.write(b""))):
+        if self._over or (sink.stuck and self._broken(sink.write(b""))):
             return False
-        if sink.unsent or source.ended:
+        if sink.stuck or source.ended:
             return False
         data = source.read()
         if data is None:
@@ -198,7 +190,7 @@ class Splice:
         elif cut_off or source.end is _End.BROKEN or sink.ended:
             self._finish()
         elif source is self._client:
-            sink.end_writing()
+            end_writing(sink.sock)
         else:
             self._part()
 
@@ -211,20 +203,18 @@ class Splice:
         if self._parted:  # after its TLS, its TCP has ended, too
             return
         self._parted, self._limit = True, PARTED
+        self._client.wire.notify()
         for side in (self._client, self._upstream):
             self._expect(side, None)
-        if isinstance(self._client.sock, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):
-                self._client.sock.unwrap()
-        self._client.sock, self._upstream.sock = bare(self._client.sock), bare(self._upstream.sock)
-        self._client.end_writing()
+            side.wire = PlainSocket(side.sock)
+        end_writing(self._client.sock)
 
     def _watch(self) -> None:
         if self._over:
             return
         for side, other in ((self._client, self._upstream), (self._upstream, self._client)):
-            reading = side.end is None and not other.unsent
-            events = (READ if reading else 0) | (WRITE if side.unsent else 0)
+            reading = side.end is None and not other.stuck
+            events = (READ if reading else 0) | (WRITE if side.stuck else 0)
             # Without events only trouble is reported: the reset that is to be passed on.
             quiet = events == 0 and not (self._parted and side is self._upstream)
             self._expect(side, None if quiet else events)
@@ -241,17 +231,17 @@ class Splice:
         side.events = events
 
     def _reset(self) -> None:
-        self._finish(reset=True)
+        self._finish(rudely=True)
 
-    def _finish(self, *, reset: bool = False) -> None:
+    def _finish(self, *, rudely: bool = False) -> None:
         if self._over:
             return
         self._over = True
         self._timer.cancel()
         for side in (self._client, self._upstream):
             self._expect(side, None)
-            if reset:
-                side.reset()
+            if rudely:
+                reset(side.sock)
             else:
                 side.sock.close()
         self._on_end(self)

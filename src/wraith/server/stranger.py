@@ -8,13 +8,12 @@ calls when something can be done, and one timer says when it is too late.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Callable
 
 from wraith.protocol.decoy.machine import Closing, Decoy, Settings
+from wraith.server.sockets import WOULD_BLOCK, Socket
 from wraith.streams.hub import READ, WRITE, running_hub
 
 READS_AT_ONCE = 16
@@ -22,33 +21,32 @@ READS_AT_ONCE = 16
 
 LINGER_CHUNK = 4096
 
-WOULD_BLOCK = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
-
 
 class Stranger:
     """Answers one connection until its end; `on_end` is told when it has come.
 
-    `sock` is non-blocking and, if it is TLS, has shaken hands; it is the stranger's from now on.
-    `early` was read from it before.
+    `wire` has shaken hands, if it is TLS, and is the stranger's from now on. `early` was read from
+    it before.
     """
 
     def __init__(
         self,
-        sock: socket.socket,
+        wire: Socket,
         decoy: Decoy,
         settings: Settings,
         on_end: Callable[[Stranger], None],
         early: bytes = b"",
     ) -> None:
-        self._sock: socket.socket | None = sock
-        self._fd = sock.fileno()
+        self._wire = wire
+        self._sock = wire.sock
+        self._fd = wire.sock.fileno()
         self._decoy = decoy
         self._send_timeout = settings.send_timeout
         self._on_end = on_end
         self._early = early
         self._ended = False
         self._unsent: list[bytes] = []
-        self._lingering = False
+        self._lingering = self._over = False
         self._loop = asyncio.get_running_loop()
         self._hub = running_hub()
         self._timer: asyncio.TimerHandle | None = None
@@ -57,7 +55,7 @@ class Stranger:
         self._hub.add(self._fd, self._ready, READ)
 
     def __repr__(self) -> str:
-        return f"<Stranger {'over' if self._sock is None else self._decoy!r}>"
+        return f"<Stranger {'over' if self._over else self._decoy!r}>"
 
     def begin(self) -> None:
         """Read what came early and what has come since; `on_end` may be called from here."""
@@ -86,7 +84,7 @@ class Stranger:
             self._proceed()
 
     def _proceed(self) -> None:
-        if self._sock is None:
+        if self._over:
             return
         waiting = False
         for _ in range(READS_AT_ONCE):
@@ -120,8 +118,7 @@ class Stranger:
         data, self._early = self._early[:size], self._early[size:]
         while len(data) < size and not self._ended:
             try:
-                assert self._sock is not None
-                piece = self._sock.recv(size - len(data))
+                piece = self._wire.recv(size - len(data))
             except WOULD_BLOCK:
                 return data, False
             except OSError:
@@ -135,8 +132,7 @@ class Stranger:
         self._unsent += self._decoy.messages()
         while self._unsent:
             try:
-                assert self._sock is not None
-                sent = self._sock.send(self._unsent[0])
+                sent = self._wire.send(self._unsent[0])
             except WOULD_BLOCK:
                 self._expect(WRITE)
                 return False
@@ -147,8 +143,15 @@ class Stranger:
             self._unsent[0] = self._unsent[0][sent:]
             if not self._unsent[0]:
                 del self._unsent[0]
-        self._expect(READ)
-        return True
+        flushed = self._flushed()
+        self._expect(READ if flushed else WRITE)
+        return flushed
+
+    def _flushed(self) -> bool:
+        try:
+            return self._wire.flush()
+        except OSError:  # the next read says so, too
+            return True
 
     def _expect(self, events: int) -> None:
         if events != self._events:
@@ -168,7 +171,7 @@ class Stranger:
 
     def _too_late(self) -> None:
         self._timer = self._timer_at = None
-        if self._lingering or self._unsent:
+        if self._lingering or self._unsent or not self._flushed():
             self._end()
             return
         self._decoy.timed_out(self._loop.time())
@@ -178,12 +181,11 @@ class Stranger:
 
     def _close(self, closing: Closing) -> None:
         if closing is not Closing.QUIETLY and not self._ended:
-            self._notify()
+            self._wire.notify()
         if closing is not Closing.LINGERING:
             self._end()
             return
         self._lingering = True
-        self._sock = bare(self._sock)
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -191,15 +193,8 @@ class Stranger:
             return
         self._linger()
 
-    def _notify(self) -> None:
-        """Send TLS's close_notify, without waiting for the client's."""
-        if isinstance(self._sock, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):
-                self._sock.unwrap()
-
     def _linger(self) -> None:
         """Throw away what still comes, so that the client gets to read our answer."""
-        assert self._sock is not None
         wait = self._decoy.linger(self._loop.time())
         ended = wait is None
         try:
@@ -216,23 +211,13 @@ class Stranger:
             self._arm(self._loop.time() + wait)
 
     def _end(self) -> None:
-        if self._sock is None:
+        if self._over:
             return
+        self._over = True
         self._hub.remove(self._fd)
         self._arm(None)
         self._sock.close()
-        self._sock = None
         self._on_end(self)
-
-
-def bare(sock: socket.socket | None) -> socket.socket:
-    """The socket below TLS; whatever TLS still held is dropped."""
-    assert sock is not None
-    if not isinstance(sock, ssl.SSLSocket):
-        return sock
-    plain = socket.socket(fileno=sock.detach())
-    plain.setblocking(False)
-    return plain
 
 
 def time_of_day() -> float:

@@ -9,6 +9,7 @@ import ssl
 
 from wraith.dialing.direct import resolve
 from wraith.dialing.happy_eyeballs import connect_first
+from wraith.server.sockets import PlainSocket, Socket, TlsSocket
 from wraith.transports.tcp import plain_address
 from wraith.values.upstream_url import UpstreamUrl
 
@@ -33,7 +34,7 @@ class Upstream:
         """Whether it speaks TLS, and so can answer for itself what is no TLS."""
         return self._url.tls
 
-    async def open(self, stranger: socket.socket, *, bare: bool) -> socket.socket:
+    async def open(self, stranger: socket.socket, *, bare: bool) -> Socket:
         """A connection for a stranger, ready to carry bytes; `bare` leaves TLS to the stranger.
 
         Raises `OSError` (also `ssl.SSLError` and `TimeoutError`).
@@ -45,32 +46,19 @@ class Upstream:
                 if self._url.proxy_protocol:
                     await asyncio.get_running_loop().sock_sendall(sock, proxy_header(stranger))
                 if self._context is None or bare:
-                    return sock
+                    return PlainSocket(sock)
                 return await self._shake_hands(sock)
             except BaseException:
                 sock.close()
                 raise
 
-    async def _shake_hands(self, sock: socket.socket) -> socket.socket:
+    async def _shake_hands(self, sock: socket.socket) -> Socket:
         assert self._context is not None
-        tls = self._context.wrap_socket(
-            sock,
-            server_hostname=_server_name(self._url.address.host),
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=False,
-        )
-        try:
-            while True:
-                try:
-                    tls.do_handshake()
-                    return tls
-                except ssl.SSLWantReadError:
-                    await _ready(tls, writing=False)
-                except ssl.SSLWantWriteError:
-                    await _ready(tls, writing=True)
-        except BaseException:
-            tls.close()
-            raise
+        name = _server_name(self._url.address.host)
+        tls = TlsSocket(sock, self._context, client=True, server_name=name)
+        while not tls.shake_hands():
+            await _readable(sock)
+        return tls
 
 
 def _context() -> ssl.SSLContext:
@@ -94,22 +82,19 @@ def _server_name(host: str) -> str | None:
     return None
 
 
-async def _ready(sock: socket.socket, *, writing: bool) -> None:
+async def _readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    watch, forget = (
-        (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    )
 
     def wake() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    watch(sock.fileno(), wake)
+    loop.add_reader(sock.fileno(), wake)
     try:
         await ready
     finally:
-        forget(sock.fileno())
+        loop.remove_reader(sock.fileno())
 
 
 def proxy_header(stranger: socket.socket) -> bytes:
