@@ -25,6 +25,7 @@ from wraith.server.stranger import Stranger, time_of_day
 from wraith.server.upstream import Upstream
 from wraith.streams.hub import READ, WRITE, running_hub
 from wraith.streams.log_line import log_event
+from wraith.streams.socket_stream import SocketStream
 from wraith.streams.tasks import TaskSet
 
 _log = logging.getLogger("wraith.server")
@@ -118,6 +119,20 @@ class FrontDoor:
         for guest in list(self._guests):
             guest.abort()
         self._guests.clear()
+
+
+class Caller(asyncio.Protocol):
+    """Stands on an accepted stream for the moment that it takes to bring its socket to the door."""
+
+    def __init__(self, door: FrontDoor) -> None:
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket out of the stream."""
+        assert isinstance(transport, SocketStream), "a front door needs a loop with a hub"
+        sock = transport.detach()
+        assert sock is not None, "nothing has been written yet"
+        self._door.knock(sock)
 
 
 class Knock:
