@@ -38,18 +38,22 @@ class Battery:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for what is still under way."""
         self._sides.shutdown()
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self, *, again: bool = True) -> list[Verdict]:
         """Put each quick probe to both sides, and wait for the slow ones.
 
         One that differs is put twice more, in quieter company: on a busy machine an answer may come
-        a step late. It counts as it goes then.
+        a step late. It counts as it goes then. Not so without `again`.
         """
         verdicts = self._run(self._quick, AT_ONCE)
-        for at_once in (AT_ONCE // 4, 1):
-            again = [probe for probe in self._quick if verdicts[probe.name].difference]
-            verdicts |= self._run(again, at_once)
+        for at_once in (AT_ONCE // 4, 1) if again else ():
+            differing = [probe for probe in self._quick if verdicts[probe.name].difference]
+            verdicts |= self._run(differing, at_once)
         return [*verdicts.values(), *map(_verdict, self._waiting)]
 
     def _run(self, probes: Sequence[Probe], at_once: int) -> dict[str, Verdict]:

@@ -402,6 +402,7 @@ async def test_resets_are_passed_on_both_ways(certificate: Made) -> None:
     def is_reset(visitor: Visitor) -> None:
         visitor.says(b"reset")
         visitor.sock = socket.socket(fileno=visitor.sock.detach())  # TLS takes a reset for an end
+        visitor.sock.settimeout(10)
         assert was_reset(visitor.sock)
 
     async with Web() as web:

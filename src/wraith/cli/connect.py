@@ -60,7 +60,13 @@ GROUPS = [
     {"name": "Whom we trust", "options": ["--host-key", "--known-hosts", "--strict-host-key"]},
     {
         "name": "The TLS around it",
-        "options": ["--tls-server-name", "--tls-ca", "--tls-pin", "--insecure"],
+        "options": [
+            "--tls-server-name",
+            "--tls-ca",
+            "--tls-pin",
+            "--insecure",
+            "--stealth-secret",
+        ],
     },
     {
         "name": "When things go wrong",
@@ -151,6 +157,11 @@ session_options = apply(
         "--insecure",
         is_flag=True,
         help="Accept any certificate; the host key is still checked.",
+    ),
+    option(
+        "--stealth-secret",
+        metavar="FILE",
+        help="Prove this secret first, to a server that asks for it.",
     ),
     option(
         "--keepalive",

@@ -46,6 +46,10 @@ GROUPS = [
         ],
     },
     {"name": "TLS", "options": ["--tls-cert", "--tls-key", "--tls-self-signed"]},
+    {
+        "name": "Who is not let in",
+        "options": ["--stealth", "--stealth-upstream", "--stealth-secret"],
+    },
     {"name": "Where they may go", "options": ["--rule", "--proxy", "--remote-forwards"]},
     {"name": "Event bus", "options": ["--bus"]},
     {
@@ -112,6 +116,17 @@ serve_options = apply(
     option("--tls-cert", metavar="PATH", help="TLS certificate with its chain, PEM."),
     option("--tls-key", metavar="PATH", help="Its key, if not in the same file."),
     option("--tls-self-signed", is_flag=True, help="Make a TLS certificate and keep it."),
+    option("--stealth", is_flag=True, help="Who does not speak SSH inside TLS meets nginx."),
+    option(
+        "--stealth-upstream",
+        metavar="URL",
+        help="Real web server for them, such as https://127.0.0.1:8443[?proxy_protocol=1].",
+    ),
+    option(
+        "--stealth-secret",
+        metavar="FILE",
+        help="Only who proves this secret may speak SSH at all.",
+    ),
     option(
         "--rule",
         "rules",

@@ -104,6 +104,10 @@ class ConnectOptions:
     insecure: bool = False
     """Accept any TLS certificate. SSH still checks the host key."""
 
+    stealth_secret: str | Path | bytes | None = field(default=None, repr=False)
+    """A file with the secret that the server's `--stealth-secret` asks for, or the secret itself as
+    bytes."""
+
     keepalive: float = 15.0
     """Seconds of silence after which the server is asked; three of them end the session."""
 
@@ -157,7 +161,7 @@ class ConnectOptions:
         """An option that would change nothing is a mistake."""
         if self.transport == "tls" or not isinstance(self.transport, str):
             return
-        for name in ("tls_server_name", "tls_ca", "tls_pin", "insecure"):
+        for name in ("tls_server_name", "tls_ca", "tls_pin", "insecure", "stealth_secret"):
             if getattr(self, name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is about TLS, and the transport is "

@@ -15,6 +15,7 @@ from wraith.pubsub.backend import BackendFactory
 from wraith.pubsub.bus import May
 from wraith.pubsub.bus_url import MEMORY, BusUrl
 from wraith.server.services import Service, checked_name
+from wraith.server.stealth import Stealth, stealth_acceptors
 from wraith.transports.base import Acceptor
 from wraith.transports.registry import acceptors, kind_of
 from wraith.values.address import HostPort, ListenAddress, parse_host_port, parse_listen
@@ -76,6 +77,18 @@ class ServeOptions:
 
     tls_self_signed: bool = False
     """Make a TLS certificate on first use and keep it as `<state>/tls_self_signed.pem`."""
+
+    stealth: bool = False
+    """Let strangers on the TLS addresses meet nginx instead of SSH; the two options below imply
+    it."""
+
+    stealth_upstream: str | None = None
+    """The real web server that answers strangers, such as `https://127.0.0.1:8443`, with
+    `?proxy_protocol=1` if it is to be told where they come from."""
+
+    stealth_secret: str | Path | bytes | None = field(default=None, repr=False)
+    """A file with a secret, or the secret itself as bytes: who has not proved it is a stranger,
+    also one who speaks SSH. Not changed by a reload."""
 
     rules: Sequence[str] = ()
     """Access rules, `allow|deny PATTERN …`; the first that matches decides."""
@@ -173,7 +186,17 @@ class ServeOptions:
     def acceptors(self) -> list[Acceptor]:
         """The acceptors that were given, and one for each address; nothing is opened yet."""
         given = [item for item in self.listen if not isinstance(item, str)]
-        return [*given, *acceptors(self.listen_addresses(), self)]
+        addresses = self.listen_addresses()
+        stealth = self.stealth_settings()
+        if stealth is None:
+            return [*given, *acceptors(addresses, self)]
+        hidden = [address for address in addresses if address.scheme == "tls"]
+        others = [address for address in addresses if address.scheme != "tls"]
+        return [*given, *stealth_acceptors(hidden, self, stealth), *acceptors(others, self)]
+
+    def stealth_settings(self) -> Stealth | None:
+        """Who meets strangers; None if nobody is hidden from them."""
+        return Stealth.parse(self.stealth, self.stealth_upstream, self.stealth_secret)
 
     def bus_backend(self) -> BackendFactory:
         """What joins the bus to those of other servers."""

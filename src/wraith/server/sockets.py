@@ -14,13 +14,14 @@ import ssl
 from typing import Protocol
 
 from wraith.streams.relay import LINGER_ZERO
+from wraith.streams.tls_stream import Handshake
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError)
 
 RECORD = 16 * 1024
 
 READ_AHEAD = 16 * 1024 + 325
-"""Bytes taken from the kernel at a time: OpenSSL's buffer with `read_ahead` on, which holds the
+"""Bytes taken from the kernel at a time: what nginx's OpenSSL takes, which reads ahead as far as the
 largest record of TLS 1.2 (RFC 5246, section 6.2.3, and OpenSSL's own allowance)."""
 
 
@@ -120,6 +121,10 @@ class TlsSocket:
             else:
                 self.flush()
                 return True
+
+    def handshake(self, opened: bytes) -> Handshake:
+        """What a stream needs to go on with this connection; nothing may be left to send."""
+        return Handshake(self.tls, self.incoming, self.outgoing, opened)
 
     def _fill(self) -> None:
         data = self.sock.recv(READ_AHEAD)

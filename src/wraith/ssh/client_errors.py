@@ -37,8 +37,12 @@ def translate(
         error, asyncssh.ConnectionLost
     ):
         return _disconnected(error, settings, host_key_accepted)
-    stage = "during authentication" if host_key_accepted else "before the SSH handshake was done"
-    return SessionLost(f"{settings.server} closed the connection {stage}")
+    if host_key_accepted:
+        return SessionLost(f"{settings.server} closed the connection during authentication")
+    return SessionLost(
+        f"{settings.server} closed the connection before the SSH handshake was done",
+        hint="check that it is an SSH server; a hidden one may want --stealth-secret",
+    )
 
 
 def _disconnected(

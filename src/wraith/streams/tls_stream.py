@@ -15,7 +15,8 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from wraith.streams.direct import DirectReceiver
 from wraith.streams.hub import running_hub
@@ -40,6 +41,17 @@ Opening = Callable[[bytes], "ssl.SSLContext | asyncio.Protocol | None"]
 A context to answer with; None to be asked again when more has come; or a protocol that takes the
 stream below, from its first byte on: then the protocol on top hears no more.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A handshake that somebody else has done, on the server's side, and where it got to."""
+
+    tls: ssl.SSLObject
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+    opened: bytes = b""
+    """What was read inside TLS already; it is delivered first."""
 
 
 class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
@@ -83,6 +95,16 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         self._delivery: asyncio.Handle | None = None
         self._error: Exception | None = None
 
+    @classmethod
+    def taken_over(cls, protocol: asyncio.Protocol, handshake: Handshake) -> Self:
+        """The server's side of a connection on which the handshake is done already."""
+        stream = cls(protocol, lambda _first: None)
+        stream._tls = handshake.tls
+        stream._incoming, stream._outgoing = handshake.incoming, handshake.outgoing
+        stream._held += handshake.opened
+        stream._secured = stream._more = True
+        return stream
+
     def __repr__(self) -> str:
         state = "closing" if self._closing else "open" if self._secured else "handshaking"
         return f"<TlsStream {state} reading={self.is_reading()}>"
@@ -97,6 +119,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         # Only our own streams fill the buffer and hand it over in one go.
         self._scratch = running_hub().scratch if ours else memoryview(bytearray(4 * RECORD))
         self._protocol.connection_made(self)
+        self._deliver_soon()
         if self._server_name is not None and not self._closing:
             assert isinstance(self._opening, ssl.SSLContext)
             self._start(self._opening)

@@ -25,7 +25,6 @@ CIPHERS = "HIGH:!aNULL:!MD5"
 TICKET_LIFETIME = 300  # ssl_session_timeout 5m
 
 _CTRL_MODE = 33
-_CTRL_SET_READ_AHEAD = 41
 _CTRL_SET_SESS_CACHE_SIZE = 42
 _CTRL_SET_SESS_CACHE_MODE = 44
 _CTRL_SET_TLSEXT_SERVERNAME_CB = 53
@@ -82,7 +81,6 @@ def _shape_below_python(openssl: _OpenSsl, context: ssl.SSLContext) -> None:
     pointer = openssl.pointer_of(context)
     openssl.control(pointer, _CTRL_SET_MIN_PROTO_VERSION, 0)  # and the security level refuses them
     openssl.control(pointer, _CTRL_MODE, _MODE_NO_AUTO_CHAIN | _MODE_RELEASE_BUFFERS)
-    openssl.control(pointer, _CTRL_SET_READ_AHEAD, 1)
     cache = _SESS_CACHE_SERVER | _SESS_CACHE_NO_AUTO_CLEAR | _SESS_CACHE_NO_INTERNAL_STORE
     openssl.control(pointer, _CTRL_SET_SESS_CACHE_MODE, cache)  # ssl_session_cache none
     openssl.control(pointer, _CTRL_SET_SESS_CACHE_SIZE, 1)

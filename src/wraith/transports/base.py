@@ -143,6 +143,11 @@ class ConnectSettings(Protocol):
         """Whether any certificate will do."""
         ...
 
+    @property
+    def stealth_secret(self) -> str | Path | bytes | None:
+        """The secret to prove first, or the file that holds it."""
+        ...
+
     def proxy_url(self) -> ProxyUrl | None:
         """The proxy to go through; always None for a transport that is not `proxied`."""
         ...

@@ -9,8 +9,9 @@ from pathlib import Path
 from wraith.errors import TransportError
 from wraith.streams.socket_stream import open_socket_stream
 from wraith.streams.tls_stream import TlsStream
-from wraith.transports.base import ConnectSettings, Kind, ProtocolFactory
+from wraith.transports.base import ConnectSettings, Kind, ProtocolFactory, Transport
 from wraith.transports.reaching import Dial, dial_directly, dial_for, reach, server_address
+from wraith.transports.stealth import ProvingTransport, read_secret
 from wraith.transports.tls_acceptor import DEFAULT_PORT, tls_acceptors
 from wraith.transports.tls_trust import Trust, explain
 from wraith.values.address import HostPort
@@ -98,7 +99,7 @@ class _Handshake(asyncio.Protocol):
             self.done.exception()  # whoever waited may have given up
 
 
-def _connecting(settings: ConnectSettings) -> TlsTransport:
+def _connecting(settings: ConnectSettings) -> Transport:
     server = server_address(settings.server, DEFAULT_PORT)
     trust = Trust(
         settings.tls_server_name or server.host,
@@ -106,7 +107,10 @@ def _connecting(settings: ConnectSettings) -> TlsTransport:
         settings.tls_pin,
         settings.insecure,
     )
-    return TlsTransport(server, trust, dial_for(settings))
+    transport = TlsTransport(server, trust, dial_for(settings))
+    if settings.stealth_secret is None:
+        return transport
+    return ProvingTransport(transport, read_secret(settings.stealth_secret))
 
 
 TLS = Kind("tls", _connecting, tls_acceptors, default_port=DEFAULT_PORT, proxied=True)

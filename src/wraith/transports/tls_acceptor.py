@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wraith.errors import IdentityError, UsageError
@@ -13,7 +14,12 @@ from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.tls_stream import Opening, TlsStream
 from wraith.transports.base import Accept, Acceptor, ServeSettings
-from wraith.transports.certificates import SELF_SIGNED, CertificateSource, keep_self_signed
+from wraith.transports.certificates import (
+    SELF_SIGNED,
+    CertificateSource,
+    keep_self_signed,
+    server_context,
+)
 from wraith.transports.proxy_header import ProxyHeaders
 from wraith.transports.reaching import server_option
 from wraith.transports.tcp import Greeter, urls
@@ -77,7 +83,10 @@ class TlsAcceptor:
     async def start(self, accept: Accept) -> None:
         """Read the certificate, bind, and begin to accept. Raises `IdentityError` as well."""
         self._certificates.load()
-        self._listener = await listen(
+        self._listener = await self._listen(accept)
+
+    async def _listen(self, accept: Accept) -> Listener:
+        return await listen(
             HostPort(self._address.host, self._address.port),
             lambda: self._headers.first(TlsStream(Greeter("tls", accept), self._opening)),
             hint="choose another port, for example --listen tls://0.0.0.0:8443",
@@ -101,9 +110,13 @@ class TlsAcceptor:
 class ServedCertificate:
     """Where a server's certificate comes from, by its options; one for all its TLS addresses."""
 
-    def __init__(self, settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        make_context: Callable[[], ssl.SSLContext] = server_context,
+    ) -> None:
         self._settings = settings
-        self.source = CertificateSource()
+        self.source = CertificateSource(make_context)
         self._loaded = False
         _check(settings)
 

@@ -1,0 +1,115 @@
+"""TLS on a listening address where strangers meet nginx."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wraith.errors import UsageError
+from wraith.protocol.first_bytes import Doorkeeper
+from wraith.server.front_door import Caller, FrontDoor
+from wraith.server.sockets import TlsSocket
+from wraith.server.upstream import Upstream
+from wraith.streams.listening import Listener, listen
+from wraith.streams.log_line import log_event
+from wraith.streams.socket_stream import SocketStream
+from wraith.streams.tls_stream import TlsStream
+from wraith.transports import as_nginx
+from wraith.transports.base import Accept, Acceptor, ServeSettings
+from wraith.transports.stealth import read_secret
+from wraith.transports.tcp import Greeter
+from wraith.transports.tls_acceptor import ServedCertificate, TlsAcceptor
+from wraith.values.address import HostPort, ListenAddress
+from wraith.values.upstream_url import UpstreamUrl, parse_upstream_url
+
+_log = logging.getLogger("wraith.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Stealth:
+    """Who answers strangers, and how ours are told from them."""
+
+    upstream: UpstreamUrl | None = None
+    secret: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(
+        cls, wanted: bool, upstream: str | None, secret: str | Path | bytes | None
+    ) -> Stealth | None:
+        """Read the three options; None if none is set. Raises `UsageError`."""
+        if not wanted and not upstream and secret is None:
+            return None
+        return cls(
+            parse_upstream_url(upstream) if upstream else None,
+            read_secret(secret) if secret is not None else None,
+        )
+
+
+class StealthAcceptor(TlsAcceptor):
+    """As `TlsAcceptor`, with a front door before SSH."""
+
+    def __init__(
+        self, address: ListenAddress, certificates: ServedCertificate, stealth: Stealth
+    ) -> None:
+        super().__init__(address, certificates)
+        self._accept: Accept = lambda _info: None
+        self._door = FrontDoor(
+            lambda _first: certificates.source.context,
+            self._hand_over,
+            doorkeeper=Doorkeeper(stealth.secret),
+            upstream=Upstream(stealth.upstream) if stealth.upstream is not None else None,
+        )
+
+    async def _listen(self, accept: Accept) -> Listener:
+        self._accept = accept
+        return await listen(
+            HostPort(self._address.host, self._address.port),
+            lambda: Caller(self._door),
+            hint="choose another port, for example --listen tls://0.0.0.0:8443",
+        )
+
+    def _hand_over(self, wire: TlsSocket, early: bytes) -> None:
+        """One of ours: from here on it is a TLS connection like any other."""
+        stream = TlsStream.taken_over(Greeter("tls", self._accept), wire.handshake(early))
+        try:
+            if not wire.flush():  # it has not even taken our part of the handshake
+                raise ConnectionAbortedError
+            SocketStream(wire.sock, stream)
+        except OSError:
+            wire.sock.close()
+        except BaseException:
+            wire.sock.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop accepting, and end the strangers."""
+        await super().close()
+        await self._door.close()
+
+
+def stealth_acceptors(
+    addresses: Sequence[ListenAddress], settings: ServeSettings, stealth: Stealth
+) -> list[Acceptor]:
+    """One acceptor for each address, all with the same certificate. Raises `UsageError`."""
+    if not addresses:
+        raise UsageError(
+            "stealth needs TLS, and nothing listens with it",
+            hint="use --transport tls, or --listen tls://ADDR:PORT",
+        )
+    certificates = ServedCertificate(settings, _nginx_context)
+    return [StealthAcceptor(address, certificates, stealth) for address in addresses]
+
+
+def _nginx_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if not as_nginx.shape(context):
+        log_event(
+            _log,
+            logging.WARNING,
+            "stealth is weaker here",
+            reason="this Python's OpenSSL cannot be given all of nginx's settings",
+        )
+    return context
