@@ -186,7 +186,7 @@ def test_a_stock_ssh_gets_in(street: Street, stage: Stage, far_echo: Echo, kind:
 def test_a_stock_ssh_without_the_secret_meets_nginx(street: Street, stage: Stage) -> None:
     home = stage.home("ssh")
     ended = subprocess.run(
-        [*raw_ssh(street, SECRET, home, None), "-N", "hidden"],
+        [*raw_ssh(street, SECRET, home, None), "-v", "-N", "hidden"],
         env=clean_environment(home),
         capture_output=True,
         timeout=30,
@@ -216,11 +216,13 @@ def test_our_client_without_the_secret_is_told_what_may_be_missing(
     street: Street, stage: Stage
 ) -> None:
     server, home = street.hidden[SECRET], stage.home("client")
+    command: list[str | Path] = [
+        *(require_tool("wraith"), "stream", "wraith-echo:0"),
+        *server.reach(),
+        *("--identity", street.key.path, "--user", login_name()),
+    ]
     ended = subprocess.run(
-        [
-            *(require_tool("wraith"), "stream", *server.reach(), "wraith-echo:0"),
-            *("--identity", street.key.path, "--user", login_name()),
-        ],
+        command,
         env=clean_environment(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,

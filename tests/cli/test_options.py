@@ -62,6 +62,7 @@ def session(command: str) -> list[Case]:
         Case(command, "tls-ca", None, "/keys/root.pem", "/keys/root.pem"),
         Case(command, "tls-pin", "", PIN, PIN),
         Case(command, "insecure", False, "true", True),
+        Case(command, "stealth-secret", None, "/keys/secret", "/keys/secret"),
         Case(command, "keepalive", 15.0, "5", 5.0),
         Case(command, "connect-timeout", 10.0, "2.5", 2.5),
     ]
@@ -82,6 +83,9 @@ CASES = [
     Case("serve", "tls-cert", None, "/keys/tls.pem", "/keys/tls.pem"),
     Case("serve", "tls-key", None, "/keys/tls.key", "/keys/tls.key"),
     Case("serve", "tls-self-signed", False, "true", True),
+    Case("serve", "stealth", False, "true", True),
+    Case("serve", "stealth-upstream", None, "https://a:1", "https://a:1"),
+    Case("serve", "stealth-secret", None, "/keys/secret", "/keys/secret"),
     Case("serve", "rule", (), "deny private", ("deny private",), parameter="rules"),
     Case("serve", "proxy", None, "socks5://a:1", "socks5://a:1"),
     Case("serve", "remote-forwards", "loopback", "any", "any"),
@@ -287,11 +291,9 @@ LATER = [
         f"serve {option}"
         for option in (
             "--acme-domain x",
-            "--stealth",
             "--workers 2",
         )
     ),
-    *(f"connect --server x {option}" for option in ("--stealth-secret x",)),
 ]
 
 

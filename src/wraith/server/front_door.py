@@ -94,11 +94,11 @@ class FrontDoor:
     def __len__(self) -> int:
         return len(self._guests)
 
-    def knock(self, sock: socket.socket) -> None:
-        """Take an accepted, non-blocking socket."""
+    def knock(self, sock: socket.socket, peername: tuple[str, int] | None) -> None:
+        """Take an accepted, non-blocking socket, and whom it speaks for."""
         if len(self._guests) >= MAX_STRANGERS:
             self._make_room()
-        self.add(Knock(self, sock))
+        self.add(Knock(self, sock, peername))
 
     def _make_room(self) -> None:
         guest = next((guest for guest in self._guests if guest.idle), next(iter(self._guests)))
@@ -130,17 +130,21 @@ class Caller(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket out of the stream."""
         assert isinstance(transport, SocketStream), "a front door needs a loop with a hub"
+        peername = transport.get_extra_info("peername")
         sock = transport.detach()
         assert sock is not None, "nothing has been written yet"
-        self._door.knock(sock)
+        self._door.knock(sock, peername[:2] if peername is not None else None)
 
 
 class Knock:
     """One connection until it is known who answers it."""
 
-    def __init__(self, door: FrontDoor, sock: socket.socket) -> None:
+    def __init__(
+        self, door: FrontDoor, sock: socket.socket, peername: tuple[str, int] | None
+    ) -> None:
         self._door = door
         self._sock = sock
+        self._peername = peername
         self._tls: TlsSocket | None = None
         self._over = False
         self._fd = sock.fileno()
@@ -180,10 +184,10 @@ class Knock:
             self._begin_handshake(first)
         elif self._door.upstream is not None and self._door.upstream.tls:
             self._release()
-            self._send_upstream(PlainSocket(self._sock), b"", bare=True)
+            self._send_upstream(PlainSocket(self._sock, self._peername), b"", bare=True)
         else:
             self._release()
-            self._answer(PlainSocket(self._sock), b"", plain=True)
+            self._answer(PlainSocket(self._sock, self._peername), b"", plain=True)
 
     # The handshake
 
@@ -196,7 +200,7 @@ class Knock:
         if context is None:
             self._close()
             return
-        self._tls = TlsSocket(self._sock, context)
+        self._tls = TlsSocket(self._sock, context, self._peername)
         self._on_ready = self._shake_hands
         self._expect(READ)
         self._shake_hands()
@@ -278,7 +282,7 @@ class Knock:
         upstream = self._door.upstream
         assert upstream is not None
         try:
-            far = await upstream.open(waiting.wire.sock, bare=bare)
+            far = await upstream.open(waiting.wire, bare=bare)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             log_event(_log, logging.ERROR, "stealth upstream unreachable", reason=reason)

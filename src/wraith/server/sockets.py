@@ -21,8 +21,8 @@ WOULD_BLOCK = (BlockingIOError, InterruptedError)
 RECORD = 16 * 1024
 
 READ_AHEAD = 16 * 1024 + 325
-"""Bytes taken from the kernel at a time: what nginx's OpenSSL takes, which reads ahead as far as the
-largest record of TLS 1.2 (RFC 5246, section 6.2.3, and OpenSSL's own allowance)."""
+"""Bytes taken from the kernel at a time: what nginx's OpenSSL takes, which reads ahead as far as
+the largest record of TLS 1.2 (RFC 5246, section 6.2.3, and OpenSSL's own allowance)."""
 
 
 class Socket(Protocol):
@@ -34,6 +34,9 @@ class Socket(Protocol):
 
     sock: socket.socket
     """The socket itself."""
+
+    peername: tuple[str, int] | None
+    """Whom it speaks for, host and port; None if it is gone already."""
 
     def recv(self, size: int) -> bytes:
         """Up to `size` bytes; b"" at the end."""
@@ -55,8 +58,9 @@ class Socket(Protocol):
 class PlainSocket:
     """A socket as it is."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, peername: tuple[str, int] | None = None) -> None:
         self.sock = sock
+        self.peername = peername
 
     def __repr__(self) -> str:
         return f"<PlainSocket {self.sock.fileno()}>"
@@ -87,11 +91,13 @@ class TlsSocket:
         self,
         sock: socket.socket,
         context: ssl.SSLContext,
+        peername: tuple[str, int] | None = None,
         *,
         client: bool = False,
         server_name: str | None = None,
     ) -> None:
         self.sock = sock
+        self.peername = peername
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(
             self.incoming, self.outgoing, server_side=not client, server_hostname=server_name

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.errors import UsageError
+from wraith.policy.trusted_proxies import NOBODY, TrustedProxies
 from wraith.protocol.first_bytes import Doorkeeper
 from wraith.server.front_door import Caller, FrontDoor
 from wraith.server.sockets import TlsSocket
@@ -52,9 +53,13 @@ class StealthAcceptor(TlsAcceptor):
     """As `TlsAcceptor`, with a front door before SSH."""
 
     def __init__(
-        self, address: ListenAddress, certificates: ServedCertificate, stealth: Stealth
+        self,
+        address: ListenAddress,
+        certificates: ServedCertificate,
+        stealth: Stealth,
+        trusted: TrustedProxies = NOBODY,
     ) -> None:
-        super().__init__(address, certificates)
+        super().__init__(address, certificates, trusted=trusted)
         self._accept: Accept = lambda _info: None
         self._door = FrontDoor(
             lambda _first: certificates.source.context,
@@ -67,7 +72,7 @@ class StealthAcceptor(TlsAcceptor):
         self._accept = accept
         return await listen(
             HostPort(self._address.host, self._address.port),
-            lambda: Caller(self._door),
+            lambda: self._headers.first(Caller(self._door)),
             hint="choose another port, for example --listen tls://0.0.0.0:8443",
         )
 
@@ -77,7 +82,7 @@ class StealthAcceptor(TlsAcceptor):
         try:
             if not wire.flush():  # it has not even taken our part of the handshake
                 raise ConnectionAbortedError
-            SocketStream(wire.sock, stream)
+            SocketStream(wire.sock, stream, peername=wire.peername)
         except OSError:
             wire.sock.close()
         except BaseException:
@@ -100,7 +105,8 @@ def stealth_acceptors(
             hint="use --transport tls, or --listen tls://ADDR:PORT",
         )
     certificates = ServedCertificate(settings, _nginx_context)
-    return [StealthAcceptor(address, certificates, stealth) for address in addresses]
+    trusted = settings.trusted_proxies()
+    return [StealthAcceptor(address, certificates, stealth, trusted) for address in addresses]
 
 
 def _nginx_context() -> ssl.SSLContext:

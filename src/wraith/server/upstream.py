@@ -10,7 +10,7 @@ import ssl
 from wraith.dialing.direct import resolve
 from wraith.dialing.happy_eyeballs import connect_first
 from wraith.server.sockets import PlainSocket, Socket, TlsSocket
-from wraith.transports.tcp import plain_address
+from wraith.transports.proxy_header import plain_address
 from wraith.values.upstream_url import UpstreamUrl
 
 TIMEOUT = 5.0
@@ -34,7 +34,7 @@ class Upstream:
         """Whether it speaks TLS, and so can answer for itself what is no TLS."""
         return self._url.tls
 
-    async def open(self, stranger: socket.socket, *, bare: bool) -> Socket:
+    async def open(self, stranger: Socket, *, bare: bool) -> Socket:
         """A connection for a stranger, ready to carry bytes; `bare` leaves TLS to the stranger.
 
         Raises `OSError` (also `ssl.SSLError` and `TimeoutError`).
@@ -97,14 +97,13 @@ async def _readable(sock: socket.socket) -> None:
         loop.remove_reader(sock.fileno())
 
 
-def proxy_header(stranger: socket.socket) -> bytes:
+def proxy_header(stranger: Socket) -> bytes:
     """PROXY protocol, version 1: who the stranger is, for the web server's log and limits.
 
     Source: the PROXY protocol, sections 2.1 and 2.2 (haproxy.org).
     """
-    try:
-        peer, local = stranger.getpeername(), stranger.getsockname()
-    except OSError:
+    peer, local = stranger.peername, stranger.sock.getsockname()
+    if peer is None:
         return b"PROXY UNKNOWN\r\n"
     source, target = plain_address(peer[0]), plain_address(local[0])
     family = "TCP6" if ":" in source else "TCP4"
