@@ -39,6 +39,10 @@ class ProvingTransport:
         """As `Transport.connect`."""
         return await self._tls.connect(lambda: _Proof(self._secret, factory, self.server), timeout)
 
+    async def close(self) -> None:
+        """As `Transport.close`."""
+        await self._tls.close()
+
 
 class _Proof(asyncio.Protocol):
     """Writes the proof, and leaves the stream to the next protocol."""
