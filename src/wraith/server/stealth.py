@@ -62,11 +62,16 @@ class StealthAcceptor(TlsAcceptor):
         super().__init__(address, certificates, trusted=trusted)
         self._accept: Accept = lambda _info: None
         self._door = FrontDoor(
-            lambda _first: certificates.source.context,
+            self._context,
             self._hand_over,
             doorkeeper=Doorkeeper(stealth.secret),
             upstream=Upstream(stealth.upstream) if stealth.upstream is not None else None,
         )
+
+    def _context(self, first: bytes) -> ssl.SSLContext | None:
+        """As `Opening`, of which only a context is any use here."""
+        chosen = self._opening(first)
+        return chosen if isinstance(chosen, ssl.SSLContext) else None
 
     async def _listen(self, accept: Accept) -> Listener:
         self._accept = accept
