@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -105,9 +106,10 @@ class FarSide:
         """How many UDP sockets the server has."""
         inodes = set()
         for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
-            target = str(entry.readlink())
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
+            with suppress(FileNotFoundError):  # closed meanwhile
+                target = str(entry.readlink())
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1])
         found = 0
         for table in ("udp", "udp6"):
             lines = Path(f"/proc/{self.process.pid}/net/{table}").read_text().splitlines()[1:]
