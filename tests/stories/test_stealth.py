@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,7 +205,8 @@ def test_a_context_is_recognised_and_anything_else_is_not(monkeypatch: pytest.Mo
     before = context.options
     assert openssl.pointer_of(context)
     assert context.options == before
-    monkeypatch.setattr(openssl, "_options", lambda _pointer: 7)
+    deaf = SimpleNamespace(SSL_CTX_get_options=lambda _pointer: 7)
+    monkeypatch.setattr(openssl, "_library", deaf)
     with pytest.raises(ValueError, match="no SSL_CTX"):
         openssl.pointer_of(context)
     monkeypatch.setattr(sys.implementation, "name", "another")

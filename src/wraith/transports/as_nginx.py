@@ -1,11 +1,10 @@
-"""A TLS context that shakes hands as nginx does; the one place that reaches below Python's `ssl`.
+"""A TLS context that shakes hands as nginx does.
 
 Whoever scans servers compares handshakes: which versions and ciphers, in whose order, what is said
 to an unknown name or protocol, how long a ticket lives. nginx hands its settings to OpenSSL; so do
-we, to the same library, but for some of them Python has no word. Those are set through `ctypes`, on
-the `SSL_CTX` that a Python context holds right behind its object header. That place is checked
-before it is used. Where it is not as expected, what Python itself can do must be enough, and
-`shape` says so.
+we, to the same library, but for some of them Python has no word. Those are set below Python
+(`below_ssl`). Where that cannot be reached, what Python itself can do must be enough, and `shape`
+says so.
 
 The numbers are OpenSSL's (`ssl.h`, `tls1.h`), stable since 1.1.1; the settings are those of nginx
 1.22 with Debian's nginx.conf (ngx_http_ssl_module).
@@ -13,12 +12,12 @@ The numbers are OpenSSL's (`ssl.h`, `tls1.h`), stable since 1.1.1; the settings 
 
 from __future__ import annotations
 
-import _ssl
 import contextlib
 import ctypes
 import ssl
-import sys
 from typing import Any
+
+from wraith.transports import below_ssl
 
 PROTOCOLS = (b"http/1.1", b"http/1.0", b"http/0.9")
 CIPHERS = "HIGH:!aNULL:!MD5"
@@ -69,7 +68,7 @@ def shape(context: ssl.SSLContext) -> bool:
         | ssl.OP_SINGLE_DH_USE
         | _OP_IGNORE_UNEXPECTED_EOF
     )
-    with contextlib.suppress(AttributeError, OSError, ValueError):
+    with contextlib.suppress(*below_ssl.UNREACHABLE):
         _shape_below_python(_OpenSsl(), context)
         return True
     context.set_alpn_protocols([name.decode() for name in PROTOCOLS])
@@ -98,13 +97,8 @@ class _OpenSsl:
     """
 
     def __init__(self) -> None:
-        if sys.implementation.name != "cpython":
-            raise OSError("only CPython's contexts are known")
-        # Looked up through the module, so that it is never another copy of the library.
-        library = ctypes.CDLL(getattr(_ssl, "__file__", None))
+        library = self._library = below_ssl.openssl()
         void, number = ctypes.c_void_p, ctypes.c_long
-        self._options = library.SSL_CTX_get_options
-        self._options.argtypes, self._options.restype = [void], ctypes.c_uint64
         self._control = library.SSL_CTX_ctrl
         self._control.argtypes = [void, ctypes.c_int, number, void]
         self._control.restype = number
@@ -129,17 +123,7 @@ class _OpenSsl:
 
     def pointer_of(self, context: ssl.SSLContext) -> int:
         """The `SSL_CTX *` of a context. Raises `ValueError` if it is not where it should be."""
-        place = id(context) + object.__basicsize__
-        pointer = ctypes.c_void_p.from_address(place).value
-        if not pointer or pointer % ctypes.alignment(ctypes.c_void_p):
-            raise ValueError("no pointer behind the object header")
-        options = self._options(pointer)
-        context.options ^= ssl.OP_NO_TICKET
-        changed = self._options(pointer)
-        context.options ^= ssl.OP_NO_TICKET
-        if changed != options ^ ssl.OP_NO_TICKET:
-            raise ValueError("what stands behind the object header is no SSL_CTX")
-        return pointer
+        return below_ssl.pointer_of(context, self._library)
 
 
 _openssl: Any = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wraith.errors import CertificateError, TlsError, TransportError, UsageError
+from wraith.transports.tls_ciphers import prefer_aes_128
 
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
@@ -70,6 +71,7 @@ class Trust:
             context = _trusting(self.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
+        prefer_aes_128(context)
         return context
 
     def check(self, server: str, certificate: bytes) -> None:
