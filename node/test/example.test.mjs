@@ -14,7 +14,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const script = fileURLToPath(new URL('peers/behind-nat.sh', import.meta.url));
 
 const unshare = process.getuid() === 0 ? ['-n', '-m'] : ['-r', '-n', '-m'];
-const NAT = 'ip link add one type veth peer name two && iptables -t nat -A POSTROUTING -j MASQUERADE';
+const NAT =
+  'ip link add one type veth peer name two && iptables -t nat -A POSTROUTING -j MASQUERADE';
 const trial = spawnSync('unshare', [...unshare, 'sh', '-c', NAT], { encoding: 'utf8' });
 const possible = trial.status === 0 || process.env.CI === 'true';
 const skip = possible ? false : `no network namespaces with NAT here: ${trial.stderr}`;
