@@ -23,6 +23,7 @@ from wraith.cli.options import (
     transport_option,
 )
 from wraith.streams.log_line import log_event
+from wraith.transports.acme_options import LETS_ENCRYPT
 
 if TYPE_CHECKING:
     from wraith.server.options import ServeOptions
@@ -46,6 +47,16 @@ GROUPS = [
         ],
     },
     {"name": "TLS", "options": ["--tls-cert", "--tls-key", "--tls-self-signed"]},
+    {
+        "name": "TLS certificates by ACME",
+        "options": [
+            "--acme-domain",
+            "--acme-email",
+            "--acme-directory",
+            "--acme-ca",
+            "--acme-http",
+        ],
+    },
     {
         "name": "Who is not let in",
         "options": ["--stealth", "--stealth-upstream", "--stealth-secret"],
@@ -126,6 +137,33 @@ serve_options = apply(
         "--stealth-secret",
         metavar="FILE",
         help="Only who proves this secret may speak SSH at all.",
+    ),
+    option(
+        "--acme-domain",
+        multiple=True,
+        metavar="NAME",
+        help="Name or address to get a certificate for; agrees to the authority's terms.",
+    ),
+    option(
+        "--acme-email",
+        metavar="ADDRESS",
+        default="",
+        show_default=False,
+        help="How the authority may reach you.",
+    ),
+    option(
+        "--acme-directory",
+        metavar="URL",
+        default=LETS_ENCRYPT,
+        show_default="Let's Encrypt",
+        help="The authority.",
+    ),
+    option("--acme-ca", metavar="PATH", help="Who vouches for the authority itself, PEM."),
+    option(
+        "--acme-http",
+        metavar="ADDR:PORT",
+        show_default="by TLS on the listening port",
+        help="Answer its challenges by HTTP here; port 80 must lead to it.",
     ),
     option(
         "--rule",

@@ -16,6 +16,7 @@ from wraith.pubsub.bus import May
 from wraith.pubsub.bus_url import MEMORY, BusUrl
 from wraith.server.services import Service, checked_name
 from wraith.server.stealth import Stealth, stealth_acceptors
+from wraith.transports.acme_options import LETS_ENCRYPT
 from wraith.transports.base import Acceptor
 from wraith.transports.registry import acceptors, kind_of
 from wraith.values.address import HostPort, ListenAddress, parse_host_port, parse_listen
@@ -108,6 +109,23 @@ class ServeOptions:
 
     bus_max_frame: int = DEFAULT_MAX_FRAME
     """The largest event on the bus, in bytes, from 1 KiB to 64 MiB."""
+
+    acme_domain: Sequence[str] = ()
+    """Names and addresses to get one certificate for, and to keep it fresh, from an ACME authority;
+    needs `wraith-tunnel[acme]`. Using it agrees to the authority's terms of service."""
+
+    acme_email: str = ""
+    """How the authority may reach the operator."""
+
+    acme_directory: str = LETS_ENCRYPT
+    """The authority, by the URL of its directory; Let's Encrypt by default."""
+
+    acme_ca: str | Path | None = None
+    """Who vouches for the authority itself, as a PEM file; the system's roots by default."""
+
+    acme_http: str | None = None
+    """Answer its challenges by HTTP on this `ADDR:PORT`, to which port 80 leads, instead of by TLS
+    on the listening port, to which port 443 must lead."""
 
     proxy: str | ProxyUrl | None = field(default=None, repr=False)
     """The proxy through which destinations are reached, and which resolves their names:
@@ -206,7 +224,7 @@ class ServeOptions:
         """An option that would change nothing is a mistake."""
         if any(address.scheme == "tls" for address in self.listen_addresses()):
             return
-        for name in ("tls_cert", "tls_key", "tls_self_signed"):
+        for name in ("tls_cert", "tls_key", "tls_self_signed", "acme_domain"):
             if getattr(self, name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is about TLS, and nothing listens with it",

@@ -22,7 +22,7 @@ from wraith.transports import as_nginx
 from wraith.transports.base import Accept, Acceptor, ServeSettings
 from wraith.transports.stealth import read_secret
 from wraith.transports.tcp import Greeter
-from wraith.transports.tls_acceptor import ServedCertificate, TlsAcceptor
+from wraith.transports.tls_acceptor import Certificates, TlsAcceptor, certificates_of
 from wraith.values.address import HostPort, ListenAddress
 from wraith.values.upstream_url import UpstreamUrl, parse_upstream_url
 
@@ -55,7 +55,7 @@ class StealthAcceptor(TlsAcceptor):
     def __init__(
         self,
         address: ListenAddress,
-        certificates: ServedCertificate,
+        certificates: Certificates,
         stealth: Stealth,
         trusted: TrustedProxies = NOBODY,
     ) -> None:
@@ -109,7 +109,7 @@ def stealth_acceptors(
             "stealth needs TLS, and nothing listens with it",
             hint="use --transport tls, or --listen tls://ADDR:PORT",
         )
-    certificates = ServedCertificate(settings, _nginx_context)
+    certificates = certificates_of(settings, _nginx_context)
     trusted = settings.trusted_proxies()
     return [StealthAcceptor(address, certificates, stealth, trusted) for address in addresses]
 

@@ -186,6 +186,31 @@ class ServeSettings(Protocol):
         """Whether to make a certificate and keep it."""
         ...
 
+    @property
+    def acme_domain(self) -> Sequence[str]:
+        """The names to get a certificate for by ACME; none where that is not wanted."""
+        ...
+
+    @property
+    def acme_email(self) -> str:
+        """How the authority may reach the operator; "" for not at all."""
+        ...
+
+    @property
+    def acme_directory(self) -> str:
+        """The authority."""
+        ...
+
+    @property
+    def acme_ca(self) -> str | Path | None:
+        """A file of who vouches for the authority; None for the system's."""
+        ...
+
+    @property
+    def acme_http(self) -> str | None:
+        """Where to answer its challenges by HTTP; None to answer by TLS."""
+        ...
+
     def trusted_proxies(self) -> TrustedProxies:
         """The load balancers whose PROXY header says where a client comes from."""
         ...

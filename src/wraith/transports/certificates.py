@@ -50,25 +50,33 @@ class CertificateSource:
     def __init__(self, make_context: Callable[[], ssl.SSLContext] = server_context) -> None:
         self._make_context = make_context
         self._context: ssl.SSLContext | None = None
-        self._leaf: x509.Certificate
+        self._leaf: x509.Certificate | None = None
 
     def __repr__(self) -> str:
-        return f"<CertificateSource {self.pin if self._context is not None else 'empty'}>"
+        return f"<CertificateSource {self.pin or 'empty'}>"
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For the next handshake; there is none before the first `replace`."""
-        assert self._context is not None
+        """For the next handshake, which fails as long as there is no certificate."""
+        if self._context is None:
+            self._context = self._make_context()
         return self._context
 
     @property
+    def leaf(self) -> x509.Certificate | None:
+        """The certificate itself; None before the first `replace`."""
+        return self._leaf
+
+    @property
     def pin(self) -> str:
-        """The certificate's public key as `--tls-pin` names it."""
-        return pin_of(self._leaf)
+        """The certificate's public key as `--tls-pin` names it; "" where there is none."""
+        return pin_of(self._leaf) if self._leaf is not None else ""
 
     @property
     def name(self) -> str | None:
         """The first name in it that a client can be told to connect to."""
+        if self._leaf is None:
+            return None
         try:
             names = self._leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         except (x509.ExtensionNotFound, ValueError):
@@ -79,7 +87,7 @@ class CertificateSource:
     @property
     def is_self_signed(self) -> bool:
         """Whether nobody else vouches for it, so that clients need the pin."""
-        return self._leaf.issuer == self._leaf.subject
+        return self._leaf is not None and self._leaf.issuer == self._leaf.subject
 
     def replace(self, cert: Path, key: Path | None = None) -> None:
         """Show the certificate in these files from now on; the key may be in the same file.

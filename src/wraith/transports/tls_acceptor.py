@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from wraith.errors import IdentityError, UsageError
 from wraith.policy.trusted_proxies import NOBODY, TrustedProxies
@@ -13,6 +14,7 @@ from wraith.state.folder import state_dir
 from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.tls_stream import Opening, TlsStream
+from wraith.transports.acme_options import AcmeOptions
 from wraith.transports.base import Accept, Acceptor, ServeSettings
 from wraith.transports.certificates import (
     SELF_SIGNED,
@@ -29,7 +31,10 @@ _log = logging.getLogger("wraith.server")
 
 DEFAULT_PORT = 443
 
-WAYS = "give one with --tls-cert and --tls-key, or make one with --tls-self-signed"
+WAYS = (
+    "give one with --tls-cert and --tls-key, make one with --tls-self-signed, "
+    "or have one issued with --acme-domain NAME"
+)
 """How a server may get its certificate."""
 
 
@@ -44,15 +49,16 @@ class TlsAcceptor:
     def __init__(
         self,
         address: ListenAddress,
-        certificates: ServedCertificate,
+        certificates: Certificates,
         opening: Opening | None = None,
         trusted: TrustedProxies = NOBODY,
     ) -> None:
         self._address = address
         self._headers = ProxyHeaders(trusted)
         self._certificates = certificates
-        self._opening = opening or (lambda _first: certificates.source.context)
+        self._opening = opening or certificates.choose
         self._listener: Listener | None = None
+        self._started = False
 
     def __repr__(self) -> str:
         return f"<TlsAcceptor {' '.join(self.addresses) or self._address}>"
@@ -72,17 +78,19 @@ class TlsAcceptor:
         if source.is_self_signed:
             pin = ("--tls-pin", source.pin)
             return ("--transport", "tls", *server_option(bound, DEFAULT_PORT), *pin)
-        named = HostPort(source.name or bound.host, bound.port)
+        named = HostPort(self._certificates.name or bound.host, bound.port)
         return ("--transport", "tls", *server_option(named, DEFAULT_PORT))
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """As `Acceptor.notes`: the fingerprint of the certificate's key."""
-        return {"tls pin": self._certificates.source.pin}
+        """As `Acceptor.notes`: the fingerprint of the certificate's key, where there is one yet."""
+        pin = self._certificates.source.pin
+        return {"tls pin": pin} if pin else {}
 
     async def start(self, accept: Accept) -> None:
         """Read the certificate, bind, and begin to accept. Raises `IdentityError` as well."""
-        self._certificates.load()
+        await self._certificates.start()
+        self._started = True
         self._listener = await self._listen(accept)
 
     async def _listen(self, accept: Accept) -> Listener:
@@ -102,9 +110,39 @@ class TlsAcceptor:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+        if self._started:
+            self._started = False
+            await self._certificates.close()
 
     async def wait_closed(self) -> None:
         """As `Acceptor.wait_closed`; nothing is shared."""
+
+
+class Certificates(Protocol):
+    """Where the certificate of a server comes from; one for all its TLS addresses."""
+
+    source: CertificateSource
+
+    @property
+    def name(self) -> str | None:
+        """The first name that it is for, or will be."""
+        ...
+
+    def choose(self, first: bytes) -> ssl.SSLContext | None:
+        """How to answer a client, by its first bytes; None while they do not say enough."""
+        ...
+
+    async def start(self) -> None:
+        """Have it ready, or begin to. Raises `IdentityError` or `ListenError`."""
+        ...
+
+    async def close(self) -> None:
+        """One address needs it no more; called once for each `start`."""
+        ...
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Read it again; what is bad leaves the old one in place and is logged."""
+        ...
 
 
 class ServedCertificate:
@@ -120,11 +158,23 @@ class ServedCertificate:
         self._loaded = False
         _check(settings)
 
-    def load(self) -> None:
+    @property
+    def name(self) -> str | None:
+        """As `Certificates.name`."""
+        return self.source.name
+
+    def choose(self, _first: bytes) -> ssl.SSLContext:
+        """As `Certificates.choose`; everybody is shown the same."""
+        return self.source.context
+
+    async def start(self) -> None:
         """Read the certificate, or make it; once. Raises `IdentityError`."""
         if not self._loaded:
             self._read(self._settings)
             self._loaded = True
+
+    async def close(self) -> None:
+        """Nothing is kept open for it."""
 
     def reload(self, settings: ServeSettings) -> None:
         """Read it again; one that is bad leaves the old one in place and is logged."""
@@ -164,8 +214,28 @@ def _check(settings: ServeSettings) -> None:
         raise UsageError("a TLS server needs a certificate", hint=WAYS)
 
 
+def certificates_of(
+    settings: ServeSettings, make_context: Callable[[], ssl.SSLContext] = server_context
+) -> Certificates:
+    """Where a server's certificate comes from, by its options. Raises `UsageError`.
+
+    `make_context` makes the context that a certificate is loaded into.
+    """
+    acme = AcmeOptions.of(settings)
+    if acme is None:
+        return ServedCertificate(settings, make_context)
+    if settings.tls_self_signed or settings.tls_cert or settings.tls_key:
+        raise UsageError(
+            "--acme-domain and a certificate of another kind exclude each other",
+            hint="leave one of them out",
+        )
+    from wraith.transports.acme import AcmeCertificate  # needs the extra
+
+    return AcmeCertificate(acme, make_context=make_context)
+
+
 def tls_acceptors(addresses: Sequence[ListenAddress], settings: ServeSettings) -> list[Acceptor]:
     """One acceptor for each address, all with the same certificate. Raises `UsageError`."""
-    certificates = ServedCertificate(settings)
+    certificates = certificates_of(settings)
     trusted = settings.trusted_proxies()
     return [TlsAcceptor(address, certificates, trusted=trusted) for address in addresses]
