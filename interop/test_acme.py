@@ -136,6 +136,15 @@ def free_address() -> Address:
     return Address("127.0.0.1", free_port())
 
 
+def test_behind_stealth(stage: Stage, pebble: Pebble, far_echo: Echo) -> None:
+    server = AcmeServer(stage, pebble, NAMES, "--stealth")
+    server.wait_for(OBTAINED)
+    trust = ["--tls-ca", str(pebble.root()), "--tls-server-name", "gw.test"]
+    proxy = connected(stage, server, "--transport", "tls", "--server", str(pebble.where), *trust)
+    with socks.connect(proxy, far_echo.address) as stream:
+        echo(stream)
+
+
 def test_half_of_all_nonces_refused(stage: Stage) -> None:
     pebble = Pebble(stage, nonces_refused=50)
     server = AcmeServer(stage, pebble, NAMES)
