@@ -20,6 +20,7 @@ from tests.support.sockets import tcp_pair
 from wraith.streams.hub import (
     BUFFER_SIZE,
     READ,
+    SMALL_BUFFER_SIZE,
     SPARE_BUFFERS,
     WRITE,
     Hub,
@@ -27,6 +28,7 @@ from wraith.streams.hub import (
     InlineSelector,
     LoopHub,
     borrow,
+    borrow_for_output,
     give_back,
     new_event_loop,
     running_hub,
@@ -197,7 +199,29 @@ async def it_lends_buffers_and_keeps_a_few(
     assert borrow(hub) in lent
 
 
+async def it_lends_small_buffers_where_many_have_output_in_one_turn(
+    hub: Hub, near: socket.socket, far: socket.socket
+) -> None:
+    class Writer:
+        def flush(self) -> None:
+            pass
+
+    lent = []
+    for _ in range(SPARE_BUFFERS + 3):
+        lent.append(borrow_for_output(hub, 100))
+        hub.dirty.append(Writer())
+    large, small = [BUFFER_SIZE] * SPARE_BUFFERS, [SMALL_BUFFER_SIZE] * 3
+    assert [len(buffer) for buffer in lent] == large + small
+    assert len(borrow_for_output(hub, SMALL_BUFFER_SIZE + 1)) == BUFFER_SIZE
+    for buffer in lent:
+        give_back(hub, buffer)
+    assert len(hub.spare) == SPARE_BUFFERS
+    assert len(borrow_for_output(hub, 100)) == BUFFER_SIZE, "there are spare ones again"
+    await turns()
+
+
 BEHAVIOURS: list[Behaviour] = [
+    it_lends_small_buffers_where_many_have_output_in_one_turn,
     it_calls_back_when_something_can_be_read,
     it_calls_back_as_long_as_nobody_reads,
     it_calls_back_when_something_can_be_written,

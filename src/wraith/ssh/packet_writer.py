@@ -17,7 +17,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from wraith.ssh.cipher import COUNTER_MASK, TAG, GcmCipher, PacketCipher, pack_nonce
-from wraith.streams.hub import READ, WRITE, Hub, borrow, give_back
+from wraith.streams.hub import READ, WRITE, Hub, borrow, borrow_for_output, give_back
 
 if TYPE_CHECKING:
     from wraith.ssh.fast_connection import FastConnection
@@ -262,7 +262,7 @@ class PacketWriter:
         """Where the next `size` bytes go; the output is flushed at the end of the turn."""
         out = self._out
         if out is None:
-            out = self._out = borrow(self._hub)
+            out = self._out = borrow_for_output(self._hub, size)
             self._start = self._end = 0
         if self._end + size > len(out):
             self._make_room(size)

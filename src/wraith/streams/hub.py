@@ -32,6 +32,8 @@ SCRATCH_SIZE = 260 * 1024
 BUFFER_SIZE = 544 * 1024
 """Room for two of the largest packets and what goes with them."""
 
+SMALL_BUFFER_SIZE = 4 * 1024
+
 SPARE_BUFFERS = 8
 """Buffers kept for the next user; more than these are given back to the system."""
 
@@ -83,6 +85,17 @@ def borrow(hub: Hub) -> memoryview:
     connections need no more buffers than one.
     """
     return hub.spare.pop() if hub.spare else memoryview(bytearray(BUFFER_SIZE))
+
+
+def borrow_for_output(hub: Hub, size: int) -> memoryview:
+    """A buffer that has room for `size` bytes, for one who is not yet `dirty`; as `borrow`.
+
+    Where more of them have output in one turn than there are spare buffers, the others get a small
+    one: to make a large one takes longer than to seal and send what goes into it.
+    """
+    if hub.spare or len(hub.dirty) < SPARE_BUFFERS or size > SMALL_BUFFER_SIZE:
+        return borrow(hub)
+    return memoryview(bytearray(SMALL_BUFFER_SIZE))
 
 
 def give_back(hub: Hub, buffer: memoryview) -> None:
