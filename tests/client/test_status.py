@@ -154,7 +154,11 @@ async def test_what_a_killed_client_left_is_cleared_and_one_that_hangs_is_left_o
         silent.listen()
         (runtime_dir() / "connect-x.sock").write_text("no process")
         assert ask_all() == {}
-    assert sorted(path.name for path in runtime_dir().iterdir()) == [
-        "connect-2.sock",
+    left = {"connect-2.sock", "connect-x.sock"}
+    assert {path.name for path in runtime_dir().iterdir()} == left, "and nothing answers there now"
+    offered = await open_status_socket(quiet)
+    assert {path.name for path in runtime_dir().iterdir()} == {
         "connect-x.sock",
-    ]
+        f"connect-{os.getpid()}.sock",
+    }, "the next client clears the rest away"
+    offered.close()

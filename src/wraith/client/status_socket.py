@@ -24,6 +24,8 @@ from wraith.values.address import UnixPath
 PATIENCE = 2.0
 """Seconds for a client to answer; a stopped one does not."""
 
+_PATTERN = "connect-[0-9]*.sock"
+
 MOST = 1 << 20
 """Bytes of an answer that are read."""
 
@@ -56,8 +58,22 @@ async def open_status_socket(status: Callable[[], Status]) -> StatusSocket:
         raise ListenError(f"the folder {folder} cannot be made: {reason}") from error
     if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
         raise ListenError(f"the folder {folder} is not this user's alone")
+    _clear(folder)
     where = UnixPath(str(folder / f"connect-{os.getpid()}.sock"))
     return StatusSocket(await listen(where, lambda: _Answer(status)), folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed clients have left; one that still listens is left alone."""
+    for path in folder.glob(_PATTERN):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(PATIENCE)
+            try:
+                asking.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue
 
 
 class _Answer(asyncio.Protocol):
@@ -80,7 +96,7 @@ def ask_all() -> dict[int, dict[str, object]]:
     """
     found: dict[int, dict[str, object]] = {}
     try:
-        paths = sorted(runtime_dir().glob("connect-*.sock"))
+        paths = sorted(runtime_dir().glob(_PATTERN))
     except OSError as error:
         reason = (error.strerror or "it failed").lower()
         raise WraithError(f"{runtime_dir()} cannot be looked at: {reason}") from error

@@ -26,10 +26,10 @@ from wraith.values.address import Destination, TcpDestination
 DATAGRAMS = "wraith-udp"
 """The reserved name that opens an association."""
 
-MOST_ASSOCIATIONS = 256
+MOST_ASSOCIATIONS = 512
 """Associations of one session."""
 
-QUEUE = 128 * 1024
+QUEUE = 64 * 1024
 """Bytes that may wait for the client; meanwhile the sockets are not read."""
 
 MOST_WAITING = 64 * 1024
