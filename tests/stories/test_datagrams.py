@@ -325,3 +325,21 @@ async def test_no_destination_is_ever_logged(caplog: pytest.LogCaptureFixture) -
             said = repr([peer._associations, *peer._associations._open, tunnel.client])
     assert "secret-place" not in caplog.text + said
     assert "127.77.66.55" not in caplog.text + said
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_a_program_that_comes_by_ipv6_has_its_relay_there() -> None:
+    async with tunnel_over("memory", socks5="[::1]:0") as tunnel, ear(echo=True) as partner:
+        proxy = tunnel.client.socks5_addresses[0]
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+        writer.write(b"\5\1\0\5\3\0\4" + bytes(16 + 2))
+        async with asyncio.timeout(5):
+            answer = await reader.readexactly(2 + 4 + 16 + 2)
+        assert answer[:6] == b"\5\0\5\0\0\4"
+        assert answer[6:22] == socket.inet_pton(socket.AF_INET6, "::1")
+        async with ear(host="::1") as program:
+            relay = ("::1", int.from_bytes(answer[22:], "big"))
+            parcel = b"\0\0\0\1\x7f\0\0\1" + partner.port.to_bytes(2, "big") + b"by way of six"
+            program.transport.sendto(parcel, relay)
+            assert (await program.next())[0] == parcel
+        writer.close()
