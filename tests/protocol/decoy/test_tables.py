@@ -67,7 +67,8 @@ def test_ssh_is_a_method_until_a_digit_comes() -> None:
 NAIVE_LINE = re.compile(
     rb"[\r\n]*[A-Z_-]+ +"
     rb"(?:/[^\x00-\x20\x7f]*|[A-Za-z][A-Za-z0-9+.-]*://"
-    rb"(?:\[[A-Za-z0-9:._~!$&'()*+,;=-]*\]|[A-Za-z0-9.-]*)(?::[0-9]*)?(?:[/?][^\x00-\x20\x7f]*|(?= )))"
+    rb"(?:\[[A-Za-z0-9:._~!$&'()*+,;=-]*\]|[A-Za-z0-9.-]*)(?::[0-9]*)?"
+    rb"(?:[/?][^\x00-\x20\x7f]*|(?= )))"
     rb"(?: *| +HTTP/1\.0*(?:0|[1-9][0-9]{0,2}) *)\r?\n"
 )
 """The twin: the whole line at once, as one would write it down from the grammar."""
