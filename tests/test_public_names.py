@@ -41,6 +41,7 @@ PUBLIC = {
         "Status",
         "InterfaceStatus",
         "Datagrams",
+        "PathInfo",
     ),
     "ServicePeer",
     "__version__",

@@ -50,6 +50,7 @@ from wraith.errors import (
     UsageError,
     WraithError,
 )
+from wraith.transports.base import PathInfo
 
 if TYPE_CHECKING:
     from wraith import pubsub as pubsub
@@ -86,6 +87,7 @@ __all__ = [
     "IdentityError",
     "InterfaceStatus",
     "ListenError",
+    "PathInfo",
     "ProtocolError",
     "ProxyAuthenticationError",
     "ProxyError",
