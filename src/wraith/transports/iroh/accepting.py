@@ -187,11 +187,15 @@ class IrohAcceptor:
 
 def _join(connection: Any, address: str, endpoint: Endpoint, accept: Accept) -> None:
     """Hand the stream, which the peer has yet to open, to the protocol that the server chose."""
-    protocol = accept(PeerInfo("iroh", address, str(connection.remote_id())))
-    if protocol is None:
+    try:
+        protocol = accept(PeerInfo("iroh", address, str(connection.remote_id())))
+        if protocol is not None:
+            IrohStream.accepted(connection, protocol, endpoint.streams, HANDSHAKE_TIMEOUT)
+            return
+    except BaseException:
         hang_up(connection)
-    else:
-        IrohStream.accepted(connection, protocol, endpoint.streams, HANDSHAKE_TIMEOUT)
+        raise
+    hang_up(connection)
 
 
 async def _address_of(incoming: Any) -> str:

@@ -50,6 +50,7 @@ class Streams:
     def __init__(self) -> None:
         self.tasks = TaskSet("iroh")
         self.open: set[IrohStream] = set()
+        self.closed = False
 
     def __repr__(self) -> str:
         return f"<Streams open={len(self.open)} tasks={len(self.tasks)}>"
@@ -61,6 +62,7 @@ class Streams:
         deadline = asyncio.get_running_loop().time() + LINGER
         while len(self.tasks) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
+        self.closed = True
         await self.tasks.close()
 
 
@@ -405,7 +407,10 @@ class IrohStream(asyncio.Transport):
                 timer.cancel()
         self._queue, self._unread = [], None
         self._queued = self._in_flight = 0
-        self._tasks.spawn(self._part(code), "part from a peer")
+        if self._family.closed:
+            self._let_go(code)
+        else:
+            self._tasks.spawn(self._part(code), "part from a peer")
         self._loop.call_soon(self._protocol.connection_lost, error)
 
     async def _part(self, code: int) -> None:
@@ -413,9 +418,12 @@ class IrohStream(asyncio.Transport):
             with contextlib.suppress(Exception):
                 await (self._linger() if code == DONE else self._goodbye())
         finally:
-            self._connection.close(code, b"")
-            # Each of these keeps the endpoint's socket open.
-            self._receiving = self._sending = self._connection = None
+            self._let_go(code)
+
+    def _let_go(self, code: int) -> None:
+        self._connection.close(code, b"")
+        # Each of these keeps the endpoint's socket open.
+        self._receiving = self._sending = self._connection = None
 
     async def _linger(self) -> None:
         """Until the peer has confirmed our last byte."""
