@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.journeys import TcpLoopback
+from tests.support.journeys import IrohLoopback, TcpLoopback
 from wraith.client.doctor import examine
 from wraith.client.options import ConnectOptions
 from wraith.ssh import server_session
@@ -54,6 +54,15 @@ async def test_where_all_is_well_every_stage_says_so() -> None:
             "dns",
         ]
         assert verdicts(found) == dict.fromkeys(stages, OK)
+
+
+async def test_over_iroh_too_where_a_session_lives_on_its_transport() -> None:
+    made = IrohLoopback(serve={}, connect={})
+    async with made as tunnel:
+        pin = tunnel.server.host_key_fingerprint
+        options = dataclasses.replace(tunnel.connect_options, host_key=pin, **made.how())
+        stages = ["iroh", "identity", "host-key", "authentication", "channel", "udp", "dns"]
+        assert verdicts(await examined(options)) == dict.fromkeys(stages, OK)
 
 
 async def test_an_unknown_host_key_is_shown_and_not_recorded() -> None:

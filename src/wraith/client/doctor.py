@@ -172,7 +172,18 @@ async def _examine_stream(options: ConnectOptions, transport: Transport) -> Asyn
 
 
 async def _examine_session(options: ConnectOptions, keys: list[Identity]) -> AsyncIterator[Finding]:
-    transport, host_keys = options.make_transport(), HostKeys(options)
+    transport = options.make_transport()
+    try:
+        async for finding in _examine_session_over(transport, options, keys):
+            yield finding
+    finally:
+        await transport.close()  # not before: a session lives on what its transport holds
+
+
+async def _examine_session_over(
+    transport: Transport, options: ConnectOptions, keys: list[Identity]
+) -> AsyncIterator[Finding]:
+    host_keys = HostKeys(options)
     host_keys.load()
     settings = session_settings(options, transport.server, keys, host_keys)
     try:
@@ -189,8 +200,6 @@ async def _examine_session(options: ConnectOptions, keys: list[Identity]) -> Asy
     except WraithError as error:
         yield fail("session", error)
         return
-    finally:
-        await transport.close()
     try:
         yield _examine_host_key(host_keys, session.host_key_blob)
         yield ok("authentication", f"{settings.user} may enter")
