@@ -38,7 +38,7 @@ LINGER = 2.0
 
 GOODBYE = 0.05
 """Seconds, or two round trips if that is longer, between the last words before an abort and the
-abort itself: without them it often overtakes what was said (8 in 20 times on loopback)."""
+abort itself: without them it often overtakes what was said (12 in 20 times on loopback)."""
 
 DONE, ABORTED, REFUSED = 0, 1, 2
 """How a connection was closed; what the peer is told."""
