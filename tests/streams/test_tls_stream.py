@@ -16,8 +16,15 @@ from tests.support.sockets import tcp_pair
 from wraith.streams.direct import DirectReceiver
 from wraith.streams.memory import memory_pair
 from wraith.streams.socket_stream import open_socket_stream
-from wraith.streams.tls_stream import FIRST_BYTES, UNREAD_ANSWERS, Opening, TlsStream
+from wraith.streams.tls_stream import (
+    FIRST_BYTES,
+    UNREAD_ANSWERS,
+    Handshake,
+    Opening,
+    TlsStream,
+)
 from wraith.testing import PROMISES, MakePair, Recorder
+from wraith.transports import as_nginx
 
 Join = Callable[[asyncio.Protocol, asyncio.Protocol], Coroutine[Any, Any, None]]
 
@@ -367,6 +374,22 @@ async def test_it_tells_what_it_knows_of_the_peer(certificate: Made) -> None:
     assert repr(ends.server) == "<TlsStream open reading=True>"
     ends.server.abort()
     assert repr(ends.server) == "<TlsStream closing reading=False>"
+
+
+async def test_several_small_records_arrive_where_openssl_has_read_ahead(certificate: Made) -> None:
+    """Such a context is handed over with its connection by whoever imitates another server."""
+    context = certificate.server_context()
+    assert as_nginx.shape(context)
+    ends = Ends(context, trusting())
+    ends.carry()
+    assert ends.server._tls is not None
+    direct, bios = Direct(1000), (ends.server._incoming, ends.server._outgoing)
+    taken = TlsStream.taken_over(direct, Handshake(ends.server._tls, *bios, b""))
+    taken.connection_made(Wire())
+    for piece in (b"one", b"two", b"three"):
+        ends.client.write(piece)
+    taken.data_received(ends.up.take())
+    assert bytes(direct.received) == b"onetwothree"
 
 
 # Answers that depend on the first bytes

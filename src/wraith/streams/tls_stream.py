@@ -93,6 +93,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         self._answers = 0
         self._early = bytearray()  # written before the handshake was done
         self._held = bytearray()  # opened, and not delivered yet
+        self._reads_ahead = False  # whether OpenSSL may hold records that it has not opened
         self._more = False  # whether there may be something to deliver without a new byte
         self._paused = self._closing = self._read_eof = self._wrote_eof = self._full = False
         self._delivery: asyncio.Handle | None = None
@@ -106,6 +107,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         stream._incoming, stream._outgoing = handshake.incoming, handshake.outgoing
         stream._held += handshake.opened
         stream._secured = stream._more = True
+        stream._reads_ahead = True  # such a context may be made to (SSL_CTX_set_read_ahead)
         return stream
 
     def __repr__(self) -> str:
@@ -291,7 +293,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
                     if not count:
                         ended = True
                         break
-                    if not incoming.pending and not pending():
+                    if not (self._reads_ahead or incoming.pending or pending()):
                         self._more = False  # a message of its own: spares the exception
                         break
             except ssl.SSLWantReadError:
