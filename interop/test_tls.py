@@ -66,10 +66,11 @@ def with_files(made: Made) -> ServerAsk:
     return ServerAsk(transport="tls", extra=files)
 
 
-def start(stage: Stage, made: Made, key: Key | None = None) -> WraithServer:
+def start(stage: Stage, made: Made, key: Key | None = None, *extra: str) -> WraithServer:
     ask = with_files(made)
     authorized = [(key or stage.key()).public]
-    server = stage.server("wraith", ServerAsk(authorized, transport="tls", extra=ask.extra))
+    options = [*ask.extra, *extra]
+    server = stage.server("wraith", ServerAsk(authorized, transport="tls", extra=options))
     assert isinstance(server, WraithServer)
     return server
 
@@ -175,10 +176,10 @@ def test_a_new_certificate_by_sighup_under_a_live_session(
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_openssl_finds_a_sound_endpoint(stage: Stage, root: Made, made: Made, version: str) -> None:
-    server = start(stage, made)
+    server = start(stage, made, None, "--login-grace", "1")
     said = run(
         stage,
-        *("openssl", "s_client", "-connect", str(server.address), version),
+        *("openssl", "s_client", "-ign_eof", "-connect", str(server.address), version),
         *("-CAfile", root.cert_path, "-verify_hostname", NAME, "-servername", NAME),
         "-verify_return_error",
     )

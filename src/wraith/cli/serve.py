@@ -270,14 +270,20 @@ def serve(
     """
     from wraith.cli import logs
     from wraith.cli.systemd import inherited_acceptors
-    from wraith.errors import WraithError
+    from wraith.errors import UsageError, WraithError
     from wraith.policy.trusted_proxies import TrustedProxies
     from wraith.server.options import ServeOptions
 
     logs.configure(log_level, log_format)
     try:
         trusted = TrustedProxies.parse(values["trust_proxy"])
-        listen = [*inherited_acceptors(trusted), *values.pop("listen")]
+        inherited, named = inherited_acceptors(trusted), values.pop("listen")
+        if inherited and not named and values["transport"] != "tcp":
+            raise UsageError(
+                f"the sockets that were handed over serve TCP, not {values['transport']}",
+                hint="leave out --transport, or say where to listen with --listen",
+            )
+        listen = [*inherited, *named]
         options = ServeOptions(listen=listen, **values)
     except WraithError as error:
         report.fail(error)
