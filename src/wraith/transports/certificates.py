@@ -29,10 +29,10 @@ SELF_SIGNED_LIFE = datetime.timedelta(days=3650)
 
 
 def server_context() -> ssl.SSLContext:
-    """A context without a certificate yet: TLS 1.2 and later, and nothing kept of a session.
+    """A context without a certificate yet: TLS 1.2 and later, without tickets in TLS 1.3.
 
-    Tickets would let a client skip the key exchange next time; a tunnel lives long and the next
-    time is rare.
+    They would let a client skip the key exchange next time; a tunnel lives long, and the next time
+    is rare. In TLS 1.2 they keep OpenSSL from remembering the sessions of strangers by itself.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
