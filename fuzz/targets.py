@@ -29,6 +29,8 @@ from wraith.policy.known_hosts import KnownHosts
 from wraith.policy.revoked_keys import RevokedKeys
 from wraith.protocol.capabilities import decode as decode_capabilities
 from wraith.protocol.datagrams import MOST_AT_ONCE, FrameReader, decode_address, parcel_of, split
+from wraith.protocol.decoy.machine import Decoy
+from wraith.protocol.first_bytes import Doorkeeper
 from wraith.protocol.http_connect import HttpConnectClient
 from wraith.protocol.local_port import LocalPortServer
 from wraith.protocol.machine import Cursor, Incomplete
@@ -40,6 +42,7 @@ from wraith.values.address import TcpDestination, parse_destination, parse_liste
 from wraith.values.credentials import Credentials
 from wraith.values.forward_spec import parse_local_forward, parse_remote_forward
 from wraith.values.proxy_url import parse_proxy_url
+from wraith.values.upstream_url import parse_upstream_url
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,39 @@ def _proxy_headers(data: bytes, chance: random.Random) -> None:
     assert len(verdicts) <= 1, "more bytes changed the verdict"
 
 
+# A stranger: how the bytes are cut changes no answer, and nothing is too odd to be answered.
+
+_STRANGERS = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /%41?b#c HTTP/1.0\r\n\r\n",
+    b"POST http://[::1]:1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5;e\r\nhello\r\n0\r\nA: b\r\n\r\nGET /\r\n",
+    b"POST / HTTP/1.1\nHost: a\nContent-Length: 3\nUser-Agent: MSIE 6.0; x\n\nabc"
+    b"HEAD / HTTP/1.0\n\n",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n",
+    b"SSH-2.0-OpenSSH_9.2\r\n",
+]
+
+
+def _answers_to(pieces: Sequence[bytes]) -> list[bytes]:
+    decoy = Decoy(0.0, lambda: 0.0)
+    for piece in pieces:
+        while piece and (size := decoy.wants()):
+            now, piece = piece[:size], piece[size:]
+            decoy.receive_data(now, 1.0, more=len(now) == size)
+        if decoy.closing is None:
+            decoy.receive_nothing(1.0)
+    assert decoy.closing is not None or decoy.wants()
+    return decoy.messages()
+
+
+def _strangers(data: bytes, chance: random.Random) -> None:
+    cut, whole = _answers_to(cuts(data, chance)), _answers_to([data])
+    # A body that is found out to be bad is told only to whom has not been answered yet.
+    assert len(cut) == len(whole)
+    assert [one.split(b" ", 2)[:2] for one in cut] == [one.split(b" ", 2)[:2] for one in whole]
+    Doorkeeper(b"a secret of the server").admit(data, data[:48])
+
+
 # Files and lines: an error is the documented one, or a problem with its line's number.
 
 
@@ -216,7 +252,7 @@ def _texts(data: bytes, _chance: random.Random) -> None:
     text = data.decode("utf-8", "replace")
     for parse in (
         *(parse_destination, parse_listen, parse_local_forward, parse_remote_forward),
-        *(Rule.parse, parse_proxy_url),
+        *(Rule.parse, parse_proxy_url, parse_upstream_url),
     ):
         with contextlib.suppress(UsageError):
             parse(text)
@@ -246,6 +282,7 @@ TARGETS = [
     Target("proxy-answers", _ANSWERS, _proxy_answers),
     Target("datagrams", _DATAGRAMS, _datagrams),
     Target("proxy-header", _PROXY_HEADERS, _proxy_headers),
+    Target("strangers", _STRANGERS, _strangers),
     Target("key-files", _LINES, _key_files),
     Target("key-blobs", [key_of(LIMITED_CERTIFICATE).blob, krl(section(3, b""))], _key_blobs),
     Target("texts", _TEXTS, _texts),

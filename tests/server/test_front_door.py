@@ -17,7 +17,7 @@ from tests.support.sockets import reset, small_buffers, was_reset
 from wraith.protocol import stealth_proof
 from wraith.protocol.decoy.machine import Settings
 from wraith.protocol.first_bytes import Doorkeeper
-from wraith.server import front_door
+from wraith.server import front_door, knock
 from wraith.server.front_door import Caller, FrontDoor
 from wraith.server.sockets import TlsSocket
 from wraith.server.upstream import Upstream
@@ -355,7 +355,7 @@ async def test_strangers_are_answered_by_the_real_web_server(
 async def test_whoever_keeps_silent_is_the_web_server_s_to_wait_for(
     certificate: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front_door, "PATIENCE", 0.05)
+    monkeypatch.setattr(knock, "PATIENCE", 0.05)
 
     def waits(visitor: Visitor) -> bytes:
         visitor.sock.settimeout(5)
