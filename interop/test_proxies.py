@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,11 +18,15 @@ from interop.peers.roles import Address, ClientAsk, Pair, ServerAsk, unused_port
 from interop.peers.stage import Stage, Tunnel
 from interop.peers.tools import require_tool
 from interop.peers.transfer import MEGABYTE, echo, exchange
+from interop.peers.wraith import WraithServer
+from wraith.server.options import ServeOptions
 from wraith.testing import PROMISES, MakePair
-from wraith.transports.base import PeerInfo
+from wraith.transports.base import PeerInfo, Transport
 from wraith.transports.reaching import dial_through
-from wraith.transports.tcp import TcpAcceptor, TcpTransport
-from wraith.values.address import parse_host_port, parse_listen
+from wraith.transports.tcp import TcpTransport
+from wraith.transports.tls import TlsTransport
+from wraith.transports.tls_trust import Trust
+from wraith.values.address import parse_host_port
 from wraith.values.proxy_url import parse_proxy_url
 
 WRAITHS = Pair("wraith", "wraith")
@@ -43,24 +47,23 @@ LARGE = 200 * MEGABYTE
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Callable[[Kind], Proxy]]:
+def shared() -> Iterator[Mapping[Kind, Proxy]]:
     """Proxies without credentials that several stories use one after the other."""
     with Stage() as stage:
-        started: dict[Kind, Proxy] = {}
-
-        def proxy(kind: Kind) -> Proxy:
-            if kind not in started:
-                started[kind] = running(stage, kind)
-            return started[kind]
-
-        yield proxy
+        yield {kind: running(stage, kind) for kind in KINDS}
 
 
 # Every stream keeps every promise
 
 
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the TLS server of this process keeps the certificate that it makes."""
+    monkeypatch.setenv("WRAITH_STATE_DIR", str(tmp_path / "state"))
+
+
 @asynccontextmanager
-async def proxied_pairs(proxy: Proxy) -> AsyncIterator[MakePair]:
+async def proxied_pairs(proxy: Proxy, scheme: str) -> AsyncIterator[MakePair]:
     url = parse_proxy_url(proxy.url())
     assert url is not None
     dial = dial_through(url)
@@ -73,13 +76,17 @@ async def proxied_pairs(proxy: Proxy) -> AsyncIterator[MakePair]:
         left: asyncio.Protocol, right: asyncio.Protocol
     ) -> tuple[asyncio.Transport, asyncio.Transport]:
         accepted.append(right)
-        address = parse_host_port(acceptor.addresses[0].removeprefix("tcp://"))
-        stream = await TcpTransport(address, dial).connect(lambda: left, timeout=5)
+        address = parse_host_port(acceptor.addresses[0].removeprefix(f"{scheme}://"))
+        transport: Transport = TcpTransport(address, dial)
+        if scheme == "tls":
+            transport = TlsTransport(address, Trust("gw", pin=acceptor.notes["tls pin"]), dial)
+        stream = await transport.connect(lambda: left, timeout=5)
         while not hasattr(right, "stream"):
             await asyncio.sleep(0.01)
         return stream, right.stream
 
-    acceptor = TcpAcceptor(parse_listen("127.0.0.1:0"))
+    listen = [f"{scheme}://127.0.0.1:0"]
+    (acceptor,) = ServeOptions(listen=listen, tls_self_signed=scheme == "tls").acceptors()
     await acceptor.start(accept)
     try:
         yield make
@@ -91,28 +98,33 @@ HALF_CLOSE = "a_half_close_lets_the_other_side_answer"
 
 
 @pytest.mark.parametrize(
-    ("kind", "promise"),
+    ("kind", "scheme", "promise"),
     [
-        pytest.param(kind, promise, id=f"{kind}-{promise.__name__}")
+        pytest.param(kind, scheme, promise, id=f"{kind}-{scheme}-{promise.__name__}")
         for kind in KINDS
+        for scheme in ("tcp", "tls")  # TLS ends a direction inside, where no proxy sees it
         for promise in PROMISES
-        if kind.half_closes or promise.__name__ != HALF_CLOSE
+        if kind.half_closes or scheme == "tls" or promise.__name__ != HALF_CLOSE
     ],
 )
 async def test_a_proxied_stream_keeps_every_promise(
-    shared: Callable[[Kind], Proxy], kind: Kind, promise: Callable[[MakePair], Awaitable[None]]
+    shared: Mapping[Kind, Proxy],
+    state: None,
+    kind: Kind,
+    scheme: str,
+    promise: Callable[[MakePair], Awaitable[None]],
 ) -> None:
-    async with proxied_pairs(shared(kind)) as make:
+    async with proxied_pairs(shared[kind], scheme) as make:
         await promise(make)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.half_closes], ids=str)
 def test_where_a_half_close_is_lost_it_is_the_proxy_that_loses_it(
-    shared: Callable[[Kind], Proxy], kind: Kind, far_digest: Digest
+    shared: Mapping[Kind, Proxy], kind: Kind, far_digest: Digest
 ) -> None:
     """The same with curl's way of talking to a proxy: plain sockets, and nothing of ours."""
     with (
-        plain_tunnel(shared(kind), far_digest.address) as stream,
+        plain_tunnel(shared[kind], far_digest.address) as stream,
         pytest.raises((EOFError, ConnectionError)),
     ):
         exchange(stream, up=10, down=10)
@@ -133,20 +145,25 @@ def plain_tunnel(proxy: Proxy, target: Address) -> socket.socket:
 # On the way to the server
 
 
-def tunnel_through(stage: Stage, proxy: Proxy, *extra: str) -> Tunnel:
-    secret = stage.home("secret") / "proxy"
-    secret.write_text(proxy.url() + "\n")
-    ask = ClientAsk(extra=["--proxy", f"@{secret}", *extra])
-    return stage.tunnel(WRAITHS, client_ask=ask)
+def tunnel_through(stage: Stage, url: str, scheme: str) -> Tunnel:
+    secret, key = stage.home("secret") / "proxy", stage.key()
+    secret.write_text(url + "\n")
+    tls = ["--tls-self-signed"] if scheme == "tls" else []
+    server = stage.server("wraith", ServerAsk([key.public], transport=scheme, extra=tls))
+    assert isinstance(server, WraithServer)
+    trust = ["--transport", "tls", "--tls-pin", server.news["tls_pin"]] if tls else []
+    ask = ClientAsk(extra=["--proxy", f"@{secret}", *trust])
+    return Tunnel(server, stage.client("wraith", server, key, ask), key)
 
 
 @every_login
-@pytest.mark.timeout(180)
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+@pytest.mark.timeout(300)
 def test_a_tunnel_through_it_carries_much_and_comes_back(
-    stage: Stage, kind: Kind, credentials: bool, far_digest: Digest, far_echo: Echo
+    stage: Stage, kind: Kind, credentials: bool, scheme: str, far_digest: Digest, far_echo: Echo
 ) -> None:
     proxy = running(stage, kind, credentials=credentials)
-    tunnel = tunnel_through(stage, proxy)
+    tunnel = tunnel_through(stage, proxy.url(), scheme)
 
     def transfer() -> None:
         with socks.connect(tunnel.client.socks, far_digest.address) as stream:
@@ -335,11 +352,11 @@ def outputs(folder: Path) -> Iterator[Path]:
 # Chains
 
 
-def test_two_wraiths_chained(stage: Stage, far_digest: Digest) -> None:
-    """The second tunnel runs inside the first, by its SOCKS5 port and by its HTTP one."""
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+@pytest.mark.parametrize("language", ["socks5", "http"])
+def test_two_wraiths_chained(stage: Stage, far_digest: Digest, language: str, scheme: str) -> None:
+    """The second tunnel runs inside the first, by the port that speaks SOCKS5 and HTTP."""
     first = stage.tunnel(WRAITHS)
-    for scheme in ("socks5", "http"):
-        ask = ClientAsk(extra=["--proxy", f"{scheme}://{first.client.socks}"])
-        second = stage.tunnel(WRAITHS, client_ask=ask)
-        with socks.connect(second.client.socks, far_digest.address) as stream:
-            exchange(stream, up=20 * MEGABYTE, down=20 * MEGABYTE)
+    second = tunnel_through(stage, f"{language}://{first.client.socks}", scheme)
+    with socks.connect(second.client.socks, far_digest.address) as stream:
+        exchange(stream, up=20 * MEGABYTE, down=20 * MEGABYTE)
