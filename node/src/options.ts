@@ -12,6 +12,8 @@ type Material = string | Uint8Array;
 export interface ConnectOptions {
   /** The server as `host` or `host:port`. */
   server?: string;
+  /** The server as an iroh endpoint: its id, `ID@ADDR:PORT`, or a ticket. */
+  peer?: string;
   /** Where the stream leads, as the server sees it: `host:port`, a path, or a reserved name. */
   destination?: string;
   transport?: TransportName;
@@ -35,6 +37,12 @@ export interface ConnectOptions {
   tlsPin?: string;
   /** Accept any TLS certificate. SSH still checks the host key. */
   insecure?: boolean;
+  /** The secret that a stealthy server asks for: a string is a path, bytes are the secret itself. */
+  stealthSecret?: Material;
+  /** The iroh relay by its URL, or `disabled`; the public ones by default. */
+  irohRelay?: string;
+  /** The file of the iroh endpoint's secret key; a fresh key by default. */
+  irohKey?: string;
   /** Seconds of silence after which the server is asked; three of them end the session. */
   keepalive?: number;
   /** Seconds for reaching the server. */
@@ -76,6 +84,28 @@ export interface ServeOptions {
   tlsKey?: string;
   /** Make a TLS certificate on first use and keep it. */
   tlsSelfSigned?: boolean;
+  /** Names and addresses to get one certificate for, and to keep it fresh (extra: acme). */
+  acmeDomain?: string | string[];
+  /** How the certificate authority may reach the operator. */
+  acmeEmail?: string;
+  /** The authority, by the URL of its directory; Let's Encrypt by default. */
+  acmeDirectory?: string;
+  /** Who vouches for the authority itself, as a PEM file. */
+  acmeCa?: string;
+  /** Answer its challenges by HTTP on this `ADDR:PORT`, instead of by TLS. */
+  acmeHttp?: string;
+  /** Let strangers on the TLS addresses meet nginx instead of SSH. */
+  stealth?: boolean;
+  /** The real web server that answers strangers. */
+  stealthUpstream?: string;
+  /** Who has not proved it is a stranger: a string is a path, bytes are the secret itself. */
+  stealthSecret?: Material;
+  /** The iroh relay by its URL, or `disabled`; the public ones by default. */
+  irohRelay?: string;
+  /** The file of the iroh endpoint's secret key, made on first use. */
+  irohKey?: string;
+  /** Where the server's counts are shown as Prometheus text, `ADDR:PORT` (extra: metrics). */
+  metrics?: string;
   /** Access rules, `allow|deny PATTERN …`. Without any, only the services can be reached. */
   rules?: string | string[];
   /** The proxy through which destinations are reached, where rules let clients reach any. */

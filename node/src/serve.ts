@@ -76,7 +76,7 @@ export class WraithServer extends EventEmitter<Events> {
   /** The id that iroh peers connect to, where the server listens on iroh. */
   get endpointId(): string | undefined {
     const url = this.listenAddresses.find((address) => address.startsWith('iroh://'));
-    return url?.slice('iroh://'.length);
+    return url?.slice('iroh://'.length).split('@')[0];
   }
 
   /** Call `listener` for each stream that comes. Until there is one, streams wait for a moment. */

@@ -1,7 +1,9 @@
 // Every transport carries the same streams: both ends are this package.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 
 import { connect, serve } from 'wraith-tunnel';
@@ -29,10 +31,29 @@ const TRANSPORTS = {
       tlsPin: server.tlsPin,
     }),
   },
+  iroh: {
+    listen: {
+      ...{ listen: 'iroh://127.0.0.1:0', irohRelay: 'disabled' },
+      irohKey: join(support.folder, 'iroh.key'),
+    },
+    reach: (server) => {
+      const address = server.listenAddresses[0].split('@')[1];
+      const peer = `${server.endpointId}@${address}`;
+      return { transport: 'iroh', peer, irohRelay: 'disabled' };
+    },
+    needs: 'iroh',
+  },
 };
 
-for (const [name, { listen, reach }] of Object.entries(TRANSPORTS)) {
-  describe(`over ${name}`, () => {
+/** Why a transport cannot be tried here; in CI it has to be. */
+function missing(library) {
+  if (library === undefined || process.env.CI === 'true') return false;
+  const { status } = spawnSync(support.python, ['-c', `import ${library}`]);
+  return status === 0 ? false : `Python has no ${library} here`;
+}
+
+for (const [name, { listen, reach, needs }] of Object.entries(TRANSPORTS)) {
+  describe(`over ${name}`, { skip: missing(needs), timeout: 90_000 }, () => {
     let server, options, infos;
 
     before(async () => {
