@@ -22,11 +22,14 @@ from wraith.transports.iroh.calls import write as plain_write
 from wraith.transports.iroh.connecting import IrohTransport
 from wraith.transports.memory import MemoryAcceptor, MemoryTransport
 from wraith.transports.reaching import Dial, dial_directly, dial_through
+from wraith.transports.stealth import ProvingTransport
 from wraith.transports.tcp import TcpTransport
 from wraith.transports.tls import TlsTransport
 from wraith.transports.tls_trust import Trust
 from wraith.values.address import TcpDestination, parse_host_port, parse_listen
 from wraith.values.iroh_peer import NO_RELAY, parse_ticket
+
+SECRET = b"a secret of more than sixteen bytes"
 
 Maker = Callable[[AsyncExitStack], Awaitable[MakePair]]
 
@@ -92,6 +95,29 @@ def over(scheme: str, proxy: str = "") -> Maker:
         return await pairs_of(stack, acceptor, ToAcceptor(acceptor, dial))
 
     make.__name__ = f"{scheme}_through_{proxy}" if proxy else scheme
+    return make
+
+
+async def tls_behind_a_front_door(stack: AsyncExitStack) -> MakePair:
+    """As a hidden server takes a connection over, once the secret is proved.
+
+    It sends tickets, as nginx does. A client that closes before it has read them resets the
+    connection, and what it wrote may be lost; so here they are read first. SSH always reads.
+    """
+    options = ServeOptions(
+        listen=["tls://127.0.0.1:0"], tls_self_signed=True, stealth_secret=SECRET
+    )
+    (acceptor,) = options.acceptors()
+    transport = ProvingTransport(ToAcceptor(acceptor, dial_directly), SECRET)
+    make_at_once = await pairs_of(stack, acceptor, transport)
+
+    async def make(
+        left: asyncio.Protocol, right: asyncio.Protocol
+    ) -> tuple[asyncio.Transport, asyncio.Transport]:
+        pair = await make_at_once(left, right)
+        await asyncio.sleep(0.02)
+        return pair
+
     return make
 
 
@@ -176,6 +202,7 @@ MAKERS = [
     over("tls"),
     over("tls", "socks5"),
     over("tls", "http"),
+    tls_behind_a_front_door,
     iroh,
     iroh_by_plain_calls,
     ssh_channel,
