@@ -191,7 +191,12 @@ def test_noise_and_three_hundred_idle_connections_are_survived(
         echo(stream)
         reasons = asyncio.run(_crowd(server, lambda: echo(stream)))
     assert len(reasons) == 300
-    assert sum(reason.startswith("closed by peer") for reason in reasons) >= 250, reasons
+    # How many of them wait for their handshake at a time is up to the machine; beyond twenty they
+    # are refused. Whoever came in was shown out again.
+    came_in = [reason for reason in reasons if reason.startswith("closed by peer")]
+    refused = [reason for reason in reasons if "refused" in reason]
+    assert len(came_in) >= 20
+    assert len(came_in) + len(refused) == 300, reasons
     assert works(tunnel, far_echo)
     late = stage.client("iroh", server, tunnel.key)
     with socks.connect(late.socks, far_echo.address) as stream:
@@ -230,6 +235,7 @@ async def _crowd(server: IrohServer, meanwhile: object) -> list[str]:
 # Endings
 
 
+@pytest.mark.timeout(600)  # fifty processes, one after the other
 def test_fifty_endings_on_every_path_are_clean(stage: Stage) -> None:
     """No abort of the interpreter, whichever way out is taken."""
     key, stranger = stage.key(), stage.key()
