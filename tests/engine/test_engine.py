@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from tests.support.engine_host import EngineHost, Refused, engine_host
 from tests.support.journeys import origin
 from wraith.engine import bridge as bridge_module
 from wraith.engine import engine as engine_module
+from wraith.engine.control import Control, run
+from wraith.engine.engine import Engine
+from wraith.engine.host_socket import HostSocket
+from wraith.errors import UsageError
 from wraith.server.options import ServeOptions
 from wraith.server.serve import Server, serve
 from wraith.ssh.keys import generate
@@ -341,3 +346,77 @@ async def test_a_host_that_speaks_nonsense_ends_the_engine(
     async with asyncio.timeout(5):
         assert await host.engine == 1
     assert not host.directory.exists()
+
+
+async def test_a_host_that_vanishes_in_the_middle_of_everything_leaves_nothing(
+    host: EngineHost,
+) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    facts = await open_server(host)
+    knocking = await knock(host, facts, 1)
+    assert (await host.event())["event"] == "connection"
+    await knocking
+    async with origin(silent) as port:
+        host.ask(
+            "connect",
+            stream=2,
+            token={"blob": 1},
+            blobs=[KEY.export(), b"t" * 16],
+            options=options(f"127.0.0.1:{port}"),
+            destination="wraith-echo:0",
+        )
+        await asyncio.sleep(0.05)
+        host.writer.close()
+        assert await host.engine == 0
+    assert not host.directory.exists()
+
+
+async def test_a_host_that_reads_nothing_holds_the_far_side_up(
+    host: EngineHost, server: Server
+) -> None:
+    sent = 0
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        for _ in range(400):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+        writer.close()
+
+    async with origin(flood) as port:
+        reader, writer = await connect(host, server, f"127.0.0.1:{port}")
+        transport = writer.transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        transport.pause_reading()
+        before = -1
+        while sent != before or not sent:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < 30_000_000
+        transport.resume_reading()
+        size = 0
+        while data := await reader.read(1 << 20):
+            size += len(data)
+        assert size == 40_000_000
+        host.tell("end", stream=1, bytes=0)
+
+
+async def test_objects_say_what_they_are_and_no_more(host: EngineHost, server: Server) -> None:
+    def told(_message: object) -> None: ...
+
+    socket_of_host = HostSocket(host.directory)
+    assert repr(socket_of_host) == f"<HostSocket {host.directory}>"
+    assert repr(Engine(socket_of_host, told, told)) == "<Engine streams=0 servers=0>"
+    assert repr(Control(socket_of_host)) == "<Control open>"
+
+
+async def test_a_descriptor_that_is_no_socket_is_told(tmp_path: Path) -> None:
+    directory = tmp_path / "host"
+    directory.mkdir()
+    with (tmp_path / "file").open("wb") as file, pytest.raises(UsageError, match="no socket"):
+        await run(file.fileno(), directory)
+    assert not directory.exists()

@@ -95,8 +95,6 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     if origin in (typing.Union, types.UnionType):
         tries = (_fit(value, choice) for choice in typing.get_args(hint))
         return next((found for found in tries if found[0]), (False, None))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint), value
     if origin is not None and issubclass(origin, Sequence):
         (of,) = typing.get_args(hint)
         items = value if isinstance(value, list) else [value]
@@ -114,8 +112,6 @@ def _describe(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         parts = [_describe(choice) for choice in typing.get_args(hint)]
         return " or ".join(dict.fromkeys(part for part in parts if part))
-    if origin is typing.Literal:
-        return " or ".join(repr(choice) for choice in typing.get_args(hint))
     if origin is not None and issubclass(origin, Sequence):
         of = _describe(typing.get_args(hint)[0])
         return f"{of}, or a list of such" if of else ""
