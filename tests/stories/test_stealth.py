@@ -79,6 +79,20 @@ async def test_ours_get_in(certificate: Made, theirs: Any, ours: Any) -> None:
         await visits(server, certificate, **ours)
 
 
+async def test_clients_are_told_that_there_is_a_secret_and_not_which(
+    certificate: Made, tmp_path: Path
+) -> None:
+    path = tmp_path / "our.secret"
+    path.write_bytes(SECRET)
+    path.chmod(0o600)
+    async with hidden(certificate, stealth_secret=path) as server:
+        (invitation,) = server.invitations
+        assert invitation[-2:] == ("--stealth-secret", "our.secret")
+    async with hidden(certificate, stealth=True) as server:
+        (invitation,) = server.invitations
+        assert "--stealth-secret" not in invitation
+
+
 @pytest.mark.parametrize("ours", [{}, {"stealth_secret": b"another secret, long enough"}])
 async def test_without_the_secret_nobody_does(certificate: Made, ours: Any) -> None:
     async with hidden(certificate, stealth_secret=SECRET) as server:

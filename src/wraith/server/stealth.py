@@ -35,6 +35,8 @@ class Stealth:
 
     upstream: UpstreamUrl | None = None
     secret: bytes | None = field(default=None, repr=False)
+    file_name: str = "FILE"
+    """What the file of the secret is called, for the line that clients are told."""
 
     @classmethod
     def parse(
@@ -43,10 +45,11 @@ class Stealth:
         """Read the three options; None if none is set. Raises `UsageError`."""
         if not wanted and not upstream and secret is None:
             return None
-        return cls(
-            parse_upstream_url(upstream) if upstream else None,
-            read_secret(secret) if secret is not None else None,
-        )
+        url = parse_upstream_url(upstream) if upstream else None
+        if secret is None:
+            return cls(url)
+        name = "FILE" if isinstance(secret, bytes) else Path(secret).name
+        return cls(url, read_secret(secret), name)
 
 
 class StealthAcceptor(TlsAcceptor):
@@ -60,6 +63,7 @@ class StealthAcceptor(TlsAcceptor):
         trusted: TrustedProxies = NOBODY,
     ) -> None:
         super().__init__(address, certificates, trusted=trusted)
+        self._stealth = stealth
         self._accept: Accept = lambda _info: None
         self._door = FrontDoor(
             self._context,
@@ -67,6 +71,14 @@ class StealthAcceptor(TlsAcceptor):
             doorkeeper=Doorkeeper(stealth.secret),
             upstream=Upstream(stealth.upstream) if stealth.upstream is not None else None,
         )
+
+    @property
+    def invitation(self) -> tuple[str, ...]:
+        """As `Acceptor.invitation`, with the secret that is wanted."""
+        options = super().invitation
+        if not options or self._stealth.secret is None:
+            return options
+        return (*options, "--stealth-secret", self._stealth.file_name)
 
     def _context(self, first: bytes) -> ssl.SSLContext | None:
         """As `Opening`, of which only a context is any use here."""
