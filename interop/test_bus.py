@@ -213,6 +213,21 @@ class TestTwoServersAndARedis:
 
         asyncio.run(story())
 
+    def test_a_link_with_nothing_to_say_is_kept(self, stage: Stage) -> None:
+        key, redis = stage.key(), Redis(stage)
+        one, two = (a_server(stage, key, "--bus", redis.url) for _ in range(2))
+
+        async def story() -> None:
+            async with on_the_bus(one, key) as publisher, on_the_bus(two, key) as far:
+                events = far.subscribe("a:")
+                await settled(publisher, far)
+                await asyncio.sleep(11)  # two of the intervals after which Redis is asked
+                publisher.dispatch("a", "", "still linked")
+                assert await next_payloads(events, 1) == ["still linked"]
+
+        asyncio.run(story())
+        assert "bus link lost" not in one.process.log + two.process.log
+
     def test_a_password_and_a_prefix_and_nothing_of_them_in_a_log(self, stage: Stage) -> None:
         key, redis = stage.key(), Redis(stage)
         cli = str(require_tool("redis-cli"))

@@ -56,6 +56,9 @@ class RedisBackend:
             protocol=2,
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=CONNECT_TIMEOUT,
+            # Ours are around whole exchanges. The library's would end a link that has nothing to
+            # say, and are made of `wait_for`, which before Python 3.12 can swallow a cancellation.
+            socket_timeout=None,
             socket_keepalive=True,
         )
         # A subscription that is always there: it keeps the link in the state in which Redis
