@@ -213,6 +213,37 @@ async def test_a_receiver_that_pauses_in_the_middle_gets_the_rest_later(certific
     assert await successor.until_received(2000) == b"z" * 2000
 
 
+async def test_an_end_that_came_with_the_last_bytes_waits_for_the_reader(
+    certificate: Made,
+) -> None:
+    ends = Ends(certificate.server_context(), trusting())
+    direct = ends.far = Direct(100_000)
+    ends.server.set_protocol(direct)
+    ends.carry()
+    direct.after_each = lambda: ends.server.pause_reading()
+    ends.client.write(b"last words")
+    ends.client.write_eof()
+    ends.carry()
+    assert bytes(direct.received) == b"last words"
+    assert not direct.got_eof.is_set()
+    ends.server.resume_reading()
+    await asyncio.sleep(0)
+    assert direct.got_eof.is_set()
+
+
+async def test_nothing_is_heard_after_an_abort_in_the_middle(certificate: Made) -> None:
+    ends = Ends(certificate.server_context(), trusting())
+    direct = ends.far = Direct(100_000)
+    ends.server.set_protocol(direct)
+    ends.carry()
+    direct.after_each = lambda: ends.server.abort()
+    ends.client.write(b"last words")
+    ends.client.write_eof()
+    ends.carry()
+    assert not direct.got_eof.is_set()
+    assert ends.down.ended == "aborted"
+
+
 async def test_a_protocol_may_be_replaced_while_it_receives(certificate: Made) -> None:
     ends = Ends(certificate.server_context(), trusting())
     direct, successor = Direct(1000), Recorder()
@@ -307,9 +338,12 @@ async def test_what_is_said_before_the_handshake_is_bounded_and_kept(certificate
     ends.server.write(b"x" * 70_000)
     assert not ends.far.writable.is_set()
     assert ends.server.get_write_buffer_size() == 70_000
+    ends.down.unsent = 1  # something waits below, and not enough for it to complain
     ends.server.write_eof()
     ends.carry()
     assert ends.far.writable.is_set()
+    ends.server.pause_writing()
+    assert not ends.far.writable.is_set()
     assert len(ends.near.received) == 70_000
     assert ends.near.got_eof.is_set()
 

@@ -96,6 +96,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         self._reads_ahead = False  # whether OpenSSL may hold records that it has not opened
         self._more = False  # whether there may be something to deliver without a new byte
         self._paused = self._closing = self._read_eof = self._wrote_eof = self._full = False
+        self._below_full = False
         self._delivery: asyncio.Handle | None = None
         self._error: Exception | None = None
 
@@ -191,13 +192,16 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The stream below is full."""
-        self._set_full(True)
+        self._below_full = True
+        self._tell_full()
 
     def resume_writing(self) -> None:
         """The stream below has room."""
-        self._set_full(False)
+        self._below_full = False
+        self._tell_full()
 
-    def _set_full(self, full: bool) -> None:
+    def _tell_full(self) -> None:
+        full = self._below_full or len(self._early) > HIGH_WATER
         if full == self._full:
             return
         self._full = full
@@ -239,8 +243,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
             early = bytes(self._early)
             self._early.clear()
             self._seal(memoryview(early))
-            if not self._below.get_write_buffer_size():
-                self._set_full(False)
+            self._tell_full()
         if self._wrote_eof and not self._closing:
             self._say_goodbye()
 
@@ -304,6 +307,9 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
                 error = caught
             if filled:
                 receiver.buffer_updated(filled)
+                if not self._may_deliver():  # an end is met again by the next reading
+                    self._more = True
+                    return
             if ended:
                 self._end_of_file()
             elif error is not None:
@@ -410,8 +416,7 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
                 self._seal(view)
             return
         self._early += data
-        if len(self._early) > HIGH_WATER:
-            self._set_full(True)
+        self._tell_full()
 
     def _seal(self, data: memoryview) -> None:
         assert self._tls is not None
