@@ -6,6 +6,7 @@ The true one is our own local port in front of a direct dialer, so it speaks SOC
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from wraith.client.local_port import HANDSHAKE_TIMEOUT, Handshakes, LocalPortCon
 from wraith.dialing.base import Dialer
 from wraith.dialing.direct import DirectDialer
 from wraith.errors import ChannelRefused, Refusal
+from wraith.streams.accepting import SocketAcceptor
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import listen
 from wraith.streams.tasks import TaskSet
@@ -68,6 +70,11 @@ async def upstream(
     address = listener.addresses[0]
     assert isinstance(address, HostPort)
     proxy.address = address
+    for server in listener._servers:
+        if isinstance(server, SocketAcceptor):
+            # The kernel lets the buffer of a quick reader grow to tens of megabytes, and a promise
+            # of bounded memory would be about the kernel. Accepted sockets inherit this.
+            server._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
     try:
         yield proxy
     finally:
