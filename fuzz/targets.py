@@ -28,8 +28,10 @@ from wraith.policy.keys import parse_certificate, parse_key_blob
 from wraith.policy.known_hosts import KnownHosts
 from wraith.policy.revoked_keys import RevokedKeys
 from wraith.protocol.capabilities import decode as decode_capabilities
+from wraith.protocol.client_hello import read_client_hello
 from wraith.protocol.datagrams import MOST_AT_ONCE, FrameReader, decode_address, parcel_of, split
 from wraith.protocol.decoy.machine import Decoy
+from wraith.protocol.events import NEED_DATA
 from wraith.protocol.first_bytes import Doorkeeper
 from wraith.protocol.http_connect import HttpConnectClient
 from wraith.protocol.local_port import LocalPortServer
@@ -233,6 +235,23 @@ def _strangers(data: bytes, chance: random.Random) -> None:
     Doorkeeper(b"a secret of the server").admit(data, data[:48])
 
 
+# TLS hellos, read before any TLS: cutting them changes nothing, and they are read or not, no more.
+
+_HELLO = bytes.fromhex(
+    "16030100530100004f030300000000000000000000000000000000000000000000000000000000000000"
+    "000000021301010000240000000c000a00000767772e7465737400100010000e0a61636d652d746c732f"
+    "31026832"
+)
+
+
+def _hellos(data: bytes, chance: random.Random) -> None:
+    whole, so_far = read_client_hello(data), b""
+    for piece in cuts(data, chance):
+        so_far += piece
+        told = read_client_hello(so_far)
+        assert told is NEED_DATA or told == whole
+
+
 # Files and lines: an error is the documented one, or a problem with its line's number.
 
 
@@ -283,6 +302,7 @@ TARGETS = [
     Target("datagrams", _DATAGRAMS, _datagrams),
     Target("proxy-header", _PROXY_HEADERS, _proxy_headers),
     Target("strangers", _STRANGERS, _strangers),
+    Target("hellos", [_HELLO], _hellos),
     Target("key-files", _LINES, _key_files),
     Target("key-blobs", [key_of(LIMITED_CERTIFICATE).blob, krl(section(3, b""))], _key_blobs),
     Target("texts", _TEXTS, _texts),
