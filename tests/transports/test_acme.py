@@ -10,7 +10,7 @@ import datetime
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -172,6 +172,24 @@ async def test_its_authority_may_ask_for_a_renewal_earlier(script: Script) -> No
         script.now += 2 * DAY
         certificate._hurry.set()
         await until(lambda: serial(certificate) != first)
+
+
+async def test_an_authority_that_is_never_content_is_not_asked_all_the_time(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def noted(work: Coroutine[None, None, object], wait: float) -> None:
+        waits.append(wait)
+        work.close()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("wraith.transports.acme.asyncio.wait_for", noted)
+    script.suggestion = script.now - DAY
+    async with looked_after(script):
+        await until(lambda: bool(waits))
+    assert waits == [6 * 3600.0]
+    assert len(script.orders) == 1
 
 
 async def test_a_refusal_is_logged_in_the_authoritys_words_and_tried_again(

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from wraith.errors import IdentityError, UsageError, WraithError
-from wraith.policy.renewal import Lifetime, next_look, retry_delay
+from wraith.policy.renewal import LOOK_EVERY, Lifetime, next_look, retry_delay
 from wraith.state.files import replace_private
 from wraith.state.folder import make_state_dir
 from wraith.streams.log_line import log_event
@@ -154,6 +154,8 @@ class AcmeCertificate:
         if due <= self._now():
             await self._obtain()
             due = await self._due()
+            if due <= self._now():  # an authority that is never content would keep us at it
+                return LOOK_EVERY
         return next_look(self._now(), due)
 
     async def _due(self) -> float:
