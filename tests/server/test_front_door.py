@@ -352,6 +352,18 @@ async def test_strangers_are_answered_by_the_real_web_server(
             assert b"SSH" not in b"".join(web.heard)
 
 
+async def test_with_a_secret_ssh_goes_to_the_web_server_like_anything_else(
+    certificate: Made,
+) -> None:
+    async with Web() as web:
+        upstream = Upstream(parse_upstream_url(web.url))
+        doorkeeper = Doorkeeper(SECRET)
+        async with house(certificate, upstream=upstream, doorkeeper=doorkeeper) as home:
+            assert await home.call(lambda visitor: visitor.says(SSH).hears()) == b"heard " + SSH
+            proven = await home.call(lambda visitor: visitor.says(visitor.proof()).hears_all())
+            assert proven == b"welcome"
+
+
 async def test_whoever_keeps_silent_is_the_web_server_s_to_wait_for(
     certificate: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
