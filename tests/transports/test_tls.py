@@ -308,6 +308,23 @@ async def certificate_shown(port: int) -> str:
     return pin_of(x509.load_der_x509_certificate(shown))
 
 
+async def test_between_two_of_ours_it_is_aes_128_and_another_client_has_its_own_way() -> None:
+    async with serving(tls_self_signed=True) as (_, port):
+        address, recorder = HostPort("127.0.0.1", port), Recorder()
+        transport = TlsTransport(address, Trust("gw.example.com", insecure=True))
+        stream = await transport.connect(lambda: recorder, 5)
+        assert stream.get_extra_info("cipher")[0] == "TLS_AES_128_GCM_SHA256"
+        stream.abort()
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("ECDHE+CHACHA20:ECDHE+AESGCM")
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        assert "CHACHA20" in writer.get_extra_info("cipher")[0]
+        writer.transport.abort()
+
+
 async def test_start_up_tells_the_pin_and_the_line_to_paste(tmp_path: Path) -> None:
     async with serving(tls_self_signed=True) as (server, port):
         pin = server.notes["tls pin"]
