@@ -52,13 +52,14 @@ class Loadgen:
     def __init__(self, binary: Path) -> None:
         self._binary = binary
 
-    def _argv(self, role: str, options: dict[str, int]) -> list[str]:
+    def argv(self, role: str, options: dict[str, int]) -> list[str]:
+        """The command line of a role."""
         return [str(self._binary), role, *(f"{name}={value}" for name, value in options.items())]
 
     def start(self, role: str, **options: int) -> subprocess.Popen[str]:
         """Start a role and return at once. It ends when its stdin closes, or by its own limit."""
         return subprocess.Popen(
-            self._argv(role, options),
+            self.argv(role, options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

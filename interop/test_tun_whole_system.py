@@ -178,6 +178,79 @@ class TestTheAdministratorStaysConnected:
             server.kill()
 
 
+UDP_SERVER = """
+import socket, sys, threading
+def serve(host):
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((host, 123))
+    while True:
+        data, who = s.recvfrom(65535)
+        s.sendto(who[0].encode() + b" " + data, who)
+for host in sys.argv[1:]:
+    threading.Thread(target=serve, args=(host,)).start()
+print("serving", flush=True)
+"""
+
+UDP_CLIENT = """
+import socket, sys
+kind, _, _, _, where = socket.getaddrinfo(sys.argv[1], 123, type=socket.SOCK_DGRAM)[0]
+s = socket.socket(kind, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect(where)
+try:
+    for size in (1, 48, 1200, 8000):
+        s.send(b"x" * size)
+        who, _, data = s.recv(65535).partition(b" ")
+        assert data == b"x" * size, (size, len(data))
+    print(who.decode())
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+class TestDatagrams:
+    @pytest.fixture
+    def ask(self, uplink: Uplink) -> Iterator[Callable[[str], str]]:
+        far = [FAR4, FAR6, "198.51.100.7"]
+        server = uplink.start(FAR, "python3", "-c", UDP_SERVER, *far)
+        server.wait_for_log(lambda log: "serving" in log)
+        yield lambda host: uplink.sh(f"python3 -c '{UDP_CLIENT}' {host}").strip()
+        server.kill()
+
+    @pytest.mark.parametrize("host", [FAR4, FAR6, ONLY_THERE])
+    def test_go_through_and_the_answers_come_from_whom_was_asked(
+        self, start: Start, ask: Callable[[str], str], host: str
+    ) -> None:
+        start()
+        assert ask(host) not in (*DIRECT, "TimeoutError", "ConnectionRefusedError")
+
+    def test_of_dns_too_when_it_is_left_alone(self, uplink: Uplink, start: Start) -> None:
+        start("--dns", "off", "--bypass", "192.168.77.1")
+        with uplink.capture() as leaked:
+            uplink.sh("dig +tries=1 +time=1 leak.test @198.51.100.53", fails=True)
+        assert leaked == []
+
+    def test_that_are_rejected_are_refused_at_once(
+        self, start: Start, ask: Callable[[str], str]
+    ) -> None:
+        start("--udp", "reject")
+        for host in (FAR4, FAR6, ONLY_THERE):
+            assert ask(host) == "ConnectionRefusedError"
+
+    def test_are_refused_at_once_where_the_proxy_grants_none(
+        self, uplink: Uplink, start: Start, ask: Callable[[str], str]
+    ) -> None:
+        proxy = uplink.start(HOST, require_tool("microsocks"), "-i", "127.0.0.1", "-p", "1081")
+        try:
+            wait_until(
+                lambda: uplink.sh("ss -Hltn sport = 1081", fails=True) != "", 5, "it listens"
+            )
+            start("--socks5", "127.0.0.1:1081", "--bypass", "192.0.2.1")
+            assert ask(FAR4) == "ConnectionRefusedError"
+        finally:
+            proxy.kill()
+
+
 class TestNothingLeaks:
     def browse(self, uplink: Uplink) -> None:
         uplink.sh(f"dig +short +tries=1 +time=2 {ONLY_THERE} leak.test @192.168.77.1", fails=True)

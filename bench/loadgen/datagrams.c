@@ -58,9 +58,10 @@ static struct sockaddr_in associate(int socks, int *control)
 static void begin(struct association *it, int socks, int echo)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)echo)};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int net = origin_net();
+    to.sin_addr.s_addr = htonl((uint32_t)(net << 24 | 1));
     if (socks) {
-        static const char start[] = {0, 0, 0, 1, 127, 0, 0, 1};
+        const char start[] = {0, 0, 0, 1, (char)net, 0, 0, 1};
         memcpy(header, start, sizeof start);
         memcpy(header + 8, &to.sin_port, 2);
         header_size = HEADER;
@@ -70,7 +71,8 @@ static void begin(struct association *it, int socks, int echo)
     struct sockaddr_in own = {.sin_family = AF_INET};
     own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (socks ? 256 : 0));
     it->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (it->fd < 0 || bind(it->fd, (struct sockaddr *)&own, sizeof own) ||
+    if (it->fd < 0 ||
+        ((socks || net == LOOPBACK) && bind(it->fd, (struct sockaddr *)&own, sizeof own)) ||
         connect(it->fd, (struct sockaddr *)&to, sizeof to))
         fail(COULD_NOT, "udp: %s", strerror(errno));
     watch(epoll, EPOLL_CTL_ADD, it->fd, EPOLLIN, it);

@@ -162,7 +162,7 @@ static int hear_datagrams(void)
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl((uint32_t)(origin_net() << 24 | 1));
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) ||
         getsockname(fd, (struct sockaddr *)&address, &size))
         fail(COULD_NOT, "udp: %s", strerror(errno));

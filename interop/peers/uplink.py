@@ -63,6 +63,7 @@ done
 ip -n {HOST} route add default via 192.168.77.1
 ip -n {HOST} route add default via fd00:77::1
 ip -n {FAR} addr add {SERVER}/32 dev lo
+ip -n {FAR} addr add 2001:db8::9/128 dev lo nodad
 ip -n {FAR} route add local 198.51.100.0/24 dev lo
 ip -n {FAR} route add local 2001:db8::/32 dev lo
 ip -n {FAR} route add unreachable 10.66.0.0/16
