@@ -20,8 +20,8 @@ from wraith_tun.errors import CannotStart
 from wraith_tun.options import parse
 from wraith_tun.to_socks5 import NotTaken, Socks5
 
-DESCRIPTORS = 64
-"""Descriptors that are not for connections, which need two each."""
+DESCRIPTORS = 600
+"""Descriptors that are not for connections, which need two each: most are for UDP."""
 
 
 def main() -> NoReturn:
@@ -143,7 +143,7 @@ async def _serve(
         Names(network, names, secrets.randbelow(network.num_addresses)),
         virtual_dns=options.dns == "virtual",
         udp=options.udp == "proxy",
-        limit=(most - DESCRIPTORS) // 2,
+        limit=max(most - DESCRIPTORS, 100) // 2,
     )
     begin(engine)
     return await engine.over

@@ -1,5 +1,6 @@
 """The TUN device, its addresses, and the listeners on them (Linux, networking/tuntap)."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -7,6 +8,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 from typing import NamedTuple
 
 from wraith_tun import netlink
@@ -41,7 +43,7 @@ def open_device(name: str, networks: Networks) -> Device:
     """Make the device and bring it up. Raises `CannotStart`.
 
     Its addresses bring no route with them, so the main table stays as it is. There is no listener
-    for IPv6 where the system has none.
+    for IPv6 where the system has none at all.
     """
     try:
         tun = os.open(PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -51,7 +53,7 @@ def open_device(name: str, networks: Networks) -> Device:
         fcntl.ioctl(tun, _TUNSETOFFLOAD, _CSUM_TSO4_TSO6_ECN)
         index = socket.if_nametoindex(name)
         netlink.bring_up(index, MTU, QUEUE)
-        return Device(tun, index, _listeners(index, networks))
+        return Device(tun, index, _listeners(name, index, networks))
     except OSError as error:
         used = f"the name {name} is in use; choose another with --tun-name"
         remedies = {**_REMEDIES, errno.EBUSY: used, errno.EINVAL: used}
@@ -59,18 +61,18 @@ def open_device(name: str, networks: Networks) -> Device:
         raise CannotStart(why) from error
 
 
-def _listeners(index: int, networks: Networks) -> list[socket.socket]:
+def _listeners(name: str, index: int, networks: Networks) -> list[socket.socket]:
     found = []
     for own in networks:
         family = socket.AF_INET if own.version == 4 else socket.AF_INET6
-        try:
-            netlink.add_address(index, own)
-            listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            listener.bind((str(own.ip), 0))
-        except OSError:
-            if own.version == 4:
-                raise
-            break
+        if own.version == 6:
+            if not Path("/proc/net/if_inet6").exists():
+                break
+            with contextlib.suppress(OSError):  # it may be off for new devices, and not for others
+                Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0")
+        netlink.add_address(index, own)
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        listener.bind((str(own.ip), 0))
         listener.listen(4096)
         found.append(listener)
     return found

@@ -157,7 +157,8 @@ def _refuse_a_second() -> None:
 
 def _notify() -> None:
     """Tell people, and systemd (sd_notify(3))."""
-    print("wraith-tun: up", file=sys.stderr, flush=True)  # noqa: T201
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, b"wraith-tun: up\n")
     if path := os.environ.get("NOTIFY_SOCKET"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"READY=1", path.replace("@", "\0", 1))
@@ -223,7 +224,8 @@ def run(
 
     def stop(number: int, _frame: object) -> None:
         asked.append(number)
-        os.kill(child, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
@@ -238,4 +240,7 @@ def run(
         os.waitpid(child, 0)
         if asked or not plan.kill_switch:
             clear()
-    return 0 if asked else 1
+    if not asked:
+        closed = "; nothing goes out until the next start, or `wraith-tun --restore`"
+        raise CannotStart("the engine has ended" + (closed if plan.kill_switch else ""))
+    return 0

@@ -18,7 +18,7 @@ from wraith_tun.to_socks5 import NotTaken, Refused, Socks5, decode_address, enco
 IDLE = 120.0
 """Seconds without a datagram after which an association ends (RFC 4787, 4.3)."""
 
-MOST = 512
+MOST = 256
 """Associations at a time."""
 
 QUEUE = 16

@@ -91,6 +91,8 @@ class TestCredentials:
         ("--tun-addr 10.0.0.1/30", "/22"),
         ("--tun-addr fd00::1/126", "/120"),
         ("--tun-addr nonsense", "--tun-addr"),
+        ("--tun-addr 10.9.0.0/16", "first addresses"),
+        ("--tun-addr 10.9.9.9/16", "first addresses"),
         ("--dns maybe", "virtual or off"),
         ("--udp maybe", "proxy or reject"),
         ("--bypass 10.0.0.0/99", "--bypass"),
