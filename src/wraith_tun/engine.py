@@ -63,7 +63,7 @@ class Engine:
         self._udp = Associations(socks5, names, self.write, self.spawn) if udp else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: dict[Flow, asyncio.Future[socket.socket]] = {}
-        self._loop.add_reader(self._tun, self.drain)
+        self._loop.add_reader(self._tun.fileno(), self.drain)
         for _, listener in pairs:
             self._loop.add_reader(listener, self._accept, listener)
 
@@ -95,7 +95,7 @@ class Engine:
                 else:
                     self._other(bytes(self._view[:size]), version, VNET + version.header)
         except OSError:  # the device has been removed
-            self._loop.remove_reader(self._tun)
+            self._loop.remove_reader(self._tun.fileno())
             self.end(1)
 
     def write(self, packet: bytes | bytearray | memoryview | None) -> None:

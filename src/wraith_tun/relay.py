@@ -30,9 +30,10 @@ class _Half:
         self, source: socket.socket, sink: socket.socket, sent: Callable[[], None]
     ) -> None:
         self._source, self._sink, self._sent = source, sink, sent
+        self._from, self._to = source.fileno(), sink.fileno()  # a loop is slow with objects
         self._loop = asyncio.get_running_loop()
         self.over = self._loop.create_future()
-        self._loop.add_reader(source, self._guarded, self._read)
+        self._loop.add_reader(self._from, self._guarded, self._read)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -48,7 +49,7 @@ class _Half:
         for _ in range(TURNS):
             size = self._source.recv_into(_scratch)
             if not size:
-                self._loop.remove_reader(self._source)
+                self._loop.remove_reader(self._from)
                 self._sink.shutdown(socket.SHUT_WR)
                 self.over.set_result(None)
                 return
@@ -58,20 +59,20 @@ class _Half:
             self._sent()
             if done < size:
                 self._rest = memoryview(bytes(_scratch[done:size]))
-                self._loop.remove_reader(self._source)
-                self._loop.add_writer(self._sink, self._guarded, self._write)
+                self._loop.remove_reader(self._from)
+                self._loop.add_writer(self._to, self._guarded, self._write)
                 return
 
     def _write(self) -> None:
         self._rest = self._rest[self._sink.send(self._rest) :]
         self._sent()
         if not self._rest:
-            self._loop.remove_writer(self._sink)
-            self._loop.add_reader(self._source, self._guarded, self._read)
+            self._loop.remove_writer(self._to)
+            self._loop.add_reader(self._from, self._guarded, self._read)
 
     def stop(self) -> None:
-        self._loop.remove_reader(self._source)
-        self._loop.remove_writer(self._sink)
+        self._loop.remove_reader(self._from)
+        self._loop.remove_writer(self._to)
 
 
 async def relay(app: socket.socket, upstream: socket.socket, sent: Callable[[], None]) -> None:
