@@ -26,6 +26,12 @@ export async function connect(options: ConnectOptions): Promise<Duplex> {
   const asked = { options: settings, destination };
   try {
     const { number, socket } = await engine.openStream('connect', asked, verdict, signal);
+    if (verdict.outcome) {
+      // It is over already: told here, since nobody can listen to the stream yet.
+      engine.forgetStream(number);
+      socket.destroy();
+      throw verdict.outcome;
+    }
     return new WraithStream(engine, number, socket, verdict);
   } catch (error) {
     signal?.throwIfAborted();

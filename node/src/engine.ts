@@ -94,6 +94,7 @@ export class Engine {
   #tail = '';
   #down: Error | undefined;
   #hello: ((message: Received) => void) | undefined;
+  #isEngine = false;
 
   private constructor(child: ChildProcess, host: HostSocket, onDown: () => void) {
     this.#child = child;
@@ -125,6 +126,7 @@ export class Engine {
       await Promise.race([engine.#greeted(), failed]);
     } catch (error) {
       child.kill('SIGKILL');
+      for (const pipe of [engine.#control, child.stderr]) pipe?.destroy(); // its children may live on
       throw error;
     }
     engine.#letGo();
@@ -146,7 +148,8 @@ export class Engine {
       this.#hello = (message) => {
         clearTimeout(timer);
         this.#hello = undefined;
-        if (message['protocol'] === PROTOCOL) resolve();
+        this.#isEngine = message['protocol'] === PROTOCOL;
+        if (this.#isEngine) resolve();
         else reject(wrongVersion(message));
       };
     });
@@ -304,7 +307,7 @@ export class Engine {
       `the Wraith engine, a Python process, has ended${last ? `: ${last}` : ''}`,
       { hint: 'the next connect() or serve() starts another one' },
     );
-    this.#onDown();
+    if (this.#isEngine) this.#onDown();
     this.#host.close(this.#down);
     for (const call of this.#calls.values()) call.reject(this.#down);
     this.#calls.clear();

@@ -104,6 +104,11 @@ export class WraithServer extends EventEmitter<Events> {
     } catch {
       return; // the peer went away before it was let in, or the engine did, which `error` tells
     }
+    if (verdict.outcome) {
+      this.#engine.forgetStream(opened.number);
+      opened.socket.destroy();
+      return;
+    }
     const stream = new WraithStream(this.#engine, opened.number, opened.socket, verdict);
     this.emit('connection', stream, info);
   }

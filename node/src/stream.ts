@@ -7,7 +7,7 @@ import type { Engine, StreamEvents } from './engine.js';
 import { WraithError } from './errors.js';
 
 /** How long, in milliseconds, the engine may take to say why a socket broke. */
-const VERDICT_TIMEOUT = 1_000;
+const VERDICT_TIMEOUT = 5_000;
 
 /**
  * What the engine has said of a stream, also before the stream exists.
@@ -78,7 +78,10 @@ export class WraithStream extends Duplex {
       this.push(null);
     } else if (this.#socketEnded) {
       // Too early: the engine, or its death, will tell the reason.
-      this.#waiting ??= setTimeout(() => this.destroy(cutShort()), VERDICT_TIMEOUT);
+      this.#waiting ??= setTimeout(() => {
+        // On a busy machine the word may have come and not been read: let it be read first.
+        setImmediate(() => this.#ended || this.destroyed || this.destroy(cutShort()));
+      }, VERDICT_TIMEOUT);
     }
   }
 

@@ -117,7 +117,12 @@ class OurSide {
   }
   leave() {
     this.target.close();
-    return this.#try(() => this.stream.resume().end());
+    return this.#try(() =>
+      this.stream
+        .on('error', () => {})
+        .resume()
+        .end(),
+    );
   }
   next() {
     return this.#heard.next();
