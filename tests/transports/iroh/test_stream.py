@@ -13,7 +13,8 @@ from wraith.testing import Recorder
 from wraith.transports.base import PathInfo
 from wraith.transports.iroh import accepting, stream
 from wraith.transports.iroh.connecting import IrohTransport
-from wraith.transports.iroh.stream import ABORTED, DONE, WRITE_SIZE, IrohStream
+from wraith.transports.iroh.outbox import WRITE_SIZE
+from wraith.transports.iroh.stream import ABORTED, DONE, IrohStream
 
 
 async def test_the_path_and_the_peer_are_known_while_there_is_a_connection(pair: Pair) -> None:

@@ -20,6 +20,7 @@ from wraith.streams.tasks import TaskSet
 from wraith.transports.base import PathInfo
 from wraith.transports.iroh.binding import as_os_error, os_error
 from wraith.transports.iroh.calls import Pending
+from wraith.transports.iroh.outbox import Outbox
 from wraith.transports.iroh.shortcuts import fastest
 
 READ_SIZE = 64 * 1024
@@ -27,11 +28,6 @@ READ_SIZE = 64 * 1024
 
 READS_A_TURN = 8
 """Reads that are answered at once, before others get their turn."""
-
-WRITE_SIZE = 256 * 1024
-"""Bytes that cross to Rust in one piece; what is queued is put together up to this."""
-
-HIGH_WATER = 256 * 1024
 
 LINGER = 2.0
 """Seconds for the peer to confirm what was said before a close; else the last words are lost."""
@@ -82,15 +78,13 @@ class IrohStream(asyncio.Transport):
         self._read: Pending | None = None
         self._write: Pending | None = None
         self._unread: bytes | None = None  # came while paused; b"" is the end
-        self._queue: list[bytes] = []
-        self._queued = self._in_flight = 0
+        self._outbox = Outbox()
         self._flush_soon: asyncio.Handle | None = None
         self._too_late: asyncio.TimerHandle | None = None
         self._gone: str | None = None  # how the connection has ended
         self._paused = self._full = False
         self._read_eof = self._wrote_eof = self._finishing = False
         self._closing = self._ended = False
-        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
 
     def __repr__(self) -> str:
         state = "closed" if self._ended else "closing" if self._closing else "open"
@@ -257,13 +251,7 @@ class IrohStream(asyncio.Transport):
             raise RuntimeError("cannot write after write_eof()")
         if not data:
             return
-        if len(data) > WRITE_SIZE:
-            view = memoryview(data)
-            cuts = range(0, len(data), WRITE_SIZE)
-            self._queue += [bytes(view[at : at + WRITE_SIZE]) for at in cuts]
-        else:
-            self._queue.append(data if isinstance(data, bytes) else bytes(data))
-        self._queued += len(data)
+        self._outbox.add(data)
         if self._write is None and self._flush_soon is None:
             # Whatever else is written in this turn of the loop goes along.
             self._flush_soon = self._loop.call_soon(self._flush)
@@ -272,51 +260,37 @@ class IrohStream(asyncio.Transport):
     def _flush(self) -> None:
         """Hand the queue over, until a piece of it has to wait."""
         self._flush_soon = None
-        while self._queue and self._write is None and self._sending is not None:
-            pieces, self._in_flight = self._next_pieces()
+        while self._outbox.waits and self._write is None and self._sending is not None:
+            pieces = self._outbox.take()
             try:
                 answer = self._begin_write(self._sending, pieces, self._write_answered)
             except Exception as error:
                 self._end(as_os_error(error), ABORTED)
                 return
             if isinstance(answer, bytes):
-                self._in_flight = 0
+                self._outbox.written()
             else:
                 self._write = answer
         self._check_level()
         self._finish_if_sent()
 
-    def _next_pieces(self) -> tuple[list[bytes], int]:
-        """The front of the queue, as much as may cross in one piece; and its size."""
-        pieces, size = self._queue, self._queued
-        if size > WRITE_SIZE and len(pieces) > 1:
-            size = len(pieces[0])
-            count = 1
-            while size + len(pieces[count]) <= WRITE_SIZE:
-                size += len(pieces[count])
-                count += 1
-            pieces, self._queue = pieces[:count], pieces[count:]
-        else:
-            self._queue = []
-        self._queued -= size
-        return pieces, size
-
     def _write_answered(self, _nothing: bytes, error: BaseException | None) -> None:
-        self._write, self._in_flight = None, 0
+        self._write = None
         if self._ended:
             return
+        self._outbox.written()
         if error is not None:
             self._end(as_os_error(error), ABORTED)
         else:
             self._flush()
 
     def _check_level(self) -> None:
-        size = self.get_write_buffer_size()
+        outbox = self._outbox
         try:
-            if not self._full and size > self._high:
+            if not self._full and len(outbox) > outbox.high:
                 self._full = True
                 self._protocol.pause_writing()
-            elif self._full and size <= self._low:
+            elif self._full and len(outbox) <= outbox.low:
                 self._full = False
                 self._protocol.resume_writing()
         except Exception as error:
@@ -348,17 +322,15 @@ class IrohStream(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Bytes that QUIC has not taken yet."""
-        return self._queued + self._in_flight
+        return len(self._outbox)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and the high mark, in bytes."""
-        return self._low, self._high
+        return self._outbox.low, self._outbox.high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the marks, in bytes; 256 KiB by default, and a quarter of it."""
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        self._high, self._low = high, high // 4 if low is None else low
+        self._outbox.set_limits(high, low)
         self._check_level()
 
     # Ending
@@ -373,7 +345,7 @@ class IrohStream(asyncio.Transport):
             return
         self._closing = True
         self._give_up_read()
-        never_opened = self._sending is None and not self._queue
+        never_opened = self._sending is None and not self._outbox.waits
         if never_opened or self._finishing:
             self._end(None, DONE)
         else:
@@ -405,8 +377,8 @@ class IrohStream(asyncio.Transport):
         for timer in (self._flush_soon, self._too_late):
             if timer is not None:
                 timer.cancel()
-        self._queue, self._unread = [], None
-        self._queued = self._in_flight = 0
+        self._unread = None
+        self._outbox.clear()
         if self._family.closed:
             self._let_go(code)
         else:
