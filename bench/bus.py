@@ -105,19 +105,20 @@ def main() -> None:
 
 HEAD = (
     f"{'load':<38}{'events/s':>9}{'delivered/s':>12}{'of':>8}{'p50 ms':>8}{'p99 ms':>8}"
-    f"{'cpu':>6}{'MiB':>6}{'cut':>5}{'lost':>5}"
+    f"{'cpu':>6}{'µs each':>9}{'MiB':>6}{'cut':>5}{'lost':>5}"
 )
 
 
 def _row(name: str, load: Load, clients: Subscribers, pids: list[int]) -> str:
     cpu, began = cpu_seconds(pids), time.monotonic()
     result = clients.carry(load)
-    busy = (cpu_seconds(pids) - cpu) / (time.monotonic() - began)
+    spent = cpu_seconds(pids) - cpu
+    busy, each = spent / (time.monotonic() - began), spent / result["delivered"] * 1e6
     share = result["delivered"] / result["expected"]
     return (
         f"{name:<38}{result['published'] / result['seconds']:>9.0f}"
         f"{result['delivered'] / result['until_last']:>12.0f}{share:>8.1%}"
-        f"{result['p50_ms']:>8.1f}{result['p99_ms']:>8.1f}{busy:>6.0%}"
+        f"{result['p50_ms']:>8.1f}{result['p99_ms']:>8.1f}{busy:>6.0%}{each:>9.0f}"
         f"{resident_bytes(pids) / MIB:>6.0f}{result['cut']:>5}{result['lost']:>5}"
     )
 
