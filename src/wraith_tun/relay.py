@@ -51,7 +51,8 @@ class _Half:
             if not size:
                 self._loop.remove_reader(self._from)
                 self._sink.shutdown(socket.SHUT_WR)
-                self.over.set_result(None)
+                if not self.over.done():  # else the relay is being given up
+                    self.over.set_result(None)
                 return
             done = 0
             with contextlib.suppress(BlockingIOError):
