@@ -32,8 +32,10 @@ PATIENCE = 120.0
 
 MARGIN = 1.1
 
-BATCH_MARGIN = 1.3
-"""How many messages or packets share a system call is a matter of timing, and so less exact."""
+BATCH_MARGIN = 2.0
+"""How many messages or packets share a system call is a matter of timing: when the other side gets
+less of the machine, smaller pieces are read. A third more than usual has been seen; a call for each
+packet would be several times as many."""
 
 BATCHED = ("ping32", "down", "up")
 
@@ -239,14 +241,14 @@ def main() -> int:
 CEILINGS: Counts = {
     ("ping1", "client", "calls"): 6.611,
     ("ping1", "server", "calls"): 6.611,
-    ("ping32", "client", "calls"): 2.938,
-    ("ping32", "server", "calls"): 2.912,
+    ("ping32", "client", "calls"): 4.52,
+    ("ping32", "server", "calls"): 4.48,
     ("conn", "client", "calls"): 17.66,
     ("conn", "server", "calls"): 14.23,
-    ("down", "client", "calls"): 13.21,
-    ("down", "server", "calls"): 15.95,
-    ("up", "client", "calls"): 16.37,
-    ("up", "server", "calls"): 15.2,
+    ("down", "client", "calls"): 20.32,
+    ("down", "server", "calls"): 24.54,
+    ("up", "client", "calls"): 25.18,
+    ("up", "server", "calls"): 23.38,
     ("ping1", "client", "instructions"): 92600,
     ("ping1", "server", "instructions"): 92060,
     ("ping32", "client", "instructions"): 54630,
