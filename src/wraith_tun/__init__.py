@@ -5,7 +5,7 @@ standard library, so that what is privileged can be read in an afternoon. Start 
 
     packets, flows, dns     what a packet is, whose it is, and which name it means; pure
     engine, relay           the loop that reads the device, and the bytes of one connection
-    to_socks5, udp          the way out
+    loop, socks5, udp       what waits for what, and the way out
     device_linux, netlink   the device, addresses, routes, rules
     namespace, system       the two ways of running: one command, or the whole machine
 """

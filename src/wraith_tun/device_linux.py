@@ -6,13 +6,13 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from ipaddress import IPv4Interface, IPv6Interface
+from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
 from wraith_tun import netlink
 from wraith_tun.errors import CannotStart
+from wraith_tun.netlink import FAMILIES, Interface
 from wraith_tun.packets import VNET
 
 PATH = "/dev/net/tun"
@@ -20,8 +20,6 @@ MTU, QUEUE = 65535, 1000
 _TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454D8
 _IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
 _CSUM_TSO4_TSO6_ECN = 15
-
-Networks = Sequence[IPv4Interface | IPv6Interface]
 
 _REMEDIES = {
     errno.ENOENT: f"there is no {PATH}; `modprobe tun` as root brings it",
@@ -32,28 +30,32 @@ _REMEDIES = {
 
 
 class Device(NamedTuple):
-    """An open device that is up, and a listener on each of its addresses."""
+    """An open device that is up: its addresses, each with a listener on it."""
 
     tun: int
     link: int
-    listeners: list[socket.socket]
+    sides: list[tuple[Interface, socket.socket]]
 
 
-def open_device(name: str, networks: Networks) -> Device:
+def open_device(options: Namespace) -> Device:
     """Make the device and bring it up. Raises `CannotStart`.
 
     Its addresses bring no route with them, so the main table stays as it is. There is no listener
     for IPv6 where the system has none at all.
     """
+    name = options.tun_name
     try:
         tun = os.open(PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
         fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         fcntl.ioctl(tun, _TUNSETVNETHDRSZ, struct.pack("i", VNET))
         fcntl.ioctl(tun, _TUNSETOFFLOAD, _CSUM_TSO4_TSO6_ECN)
-        index = socket.if_nametoindex(name)
-        netlink.bring_up(index, MTU, QUEUE)
-        return Device(tun, index, _listeners(name, index, networks))
+        link = socket.if_nametoindex(name)
+        netlink.bring_up(link, MTU, QUEUE)
+        networks = options.networks if Path("/proc/net/if_inet6").exists() else options.networks[:1]
+        with contextlib.suppress(OSError):  # it may be off for new devices, and not for others
+            Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0")
+        return Device(tun, link, [(own, _listener(link, own)) for own in networks])
     except OSError as error:
         used = f"the name {name} is in use; choose another with --tun-name"
         remedies = {**_REMEDIES, errno.EBUSY: used, errno.EINVAL: used}
@@ -61,18 +63,8 @@ def open_device(name: str, networks: Networks) -> Device:
         raise CannotStart(why) from error
 
 
-def _listeners(name: str, index: int, networks: Networks) -> list[socket.socket]:
-    found = []
-    for own in networks:
-        family = socket.AF_INET if own.version == 4 else socket.AF_INET6
-        if own.version == 6:
-            if not Path("/proc/net/if_inet6").exists():
-                break
-            with contextlib.suppress(OSError):  # it may be off for new devices, and not for others
-                Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0")
-        netlink.add_address(index, own)
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listener.bind((str(own.ip), 0))
-        listener.listen(4096)
-        found.append(listener)
-    return found
+def _listener(link: int, own: Interface) -> socket.socket:
+    netlink.add_address(link, own)
+    listener = socket.create_server((str(own.ip), 0), family=FAMILIES[own.version], backlog=4096)
+    listener.setblocking(False)
+    return listener

@@ -33,9 +33,8 @@ class Names:
         self, network: IPv4Network, real: Mapping[str, Sequence[str]] | None = None, start: int = 0
     ) -> None:
         self.real = real or {}
-        self._first = int(network.network_address) + RESERVED
         self._size = network.num_addresses - RESERVED - 1
-        self._network = network
+        self._base, self._mask = int(network.network_address), int(network.netmask)
         self._next = start % self._size
         self._names: OrderedDict[str, bytes] = OrderedDict()  # the least recently used first
         self._addresses: dict[bytes, str] = {}
@@ -58,7 +57,7 @@ class Names:
     def _unused(self) -> bytes | None:
         if len(self._names) < self._size:
             self._next = (self._next + 1) % self._size
-            return struct.pack(">I", self._first + self._next)
+            return struct.pack(">I", self._base + RESERVED + self._next)
         for name, address in self._names.items():
             if address not in self._in_use:
                 del self._names[name]
@@ -67,7 +66,7 @@ class Names:
 
     def name(self, address: bytes) -> str | None:
         """The name behind an address; "" for one never given out, None if it is none of ours."""
-        if len(address) != 4 or ip_address(address) not in self._network:
+        if len(address) != 4 or int.from_bytes(address, "big") & self._mask != self._base:
             return None
         name = self._addresses.get(address, "")
         if name:
@@ -81,7 +80,8 @@ class Names:
     def release(self, address: bytes) -> None:
         """One flow less."""
         self._in_use[address] -= 1
-        self._in_use += Counter()
+        if not self._in_use[address]:
+            del self._in_use[address]
 
 
 def answer(names: Names, query: bytes) -> bytes | None:

@@ -3,20 +3,22 @@
 It needs no privilege: everything that took one is open when it starts.
 """
 
-import asyncio
-import contextlib
 import io
+import resource
+import secrets
 import socket
 import struct
-from collections.abc import Coroutine
+from argparse import Namespace
+from functools import partial
 
 from wraith_tun import dns
 from wraith_tun import packets as ip
-from wraith_tun.device_linux import Device, Networks
+from wraith_tun.device_linux import Device
 from wraith_tun.flows import Flow, Flows
+from wraith_tun.loop import IN, Loop, Work
 from wraith_tun.packets import VNET, Ends, Unreachable, Version
 from wraith_tun.relay import relay
-from wraith_tun.to_socks5 import NotTaken, Refused, Socks5, read
+from wraith_tun.socks5 import NotTaken, Refused, Socks5, read, send
 from wraith_tun.udp import Associations
 
 PATIENCE = 60.0
@@ -28,6 +30,9 @@ ACCEPTED = 15.0
 IDLE = 10.0
 """Seconds between two queries on one connection."""
 
+DESCRIPTORS = 600
+"""Descriptors that are not for connections, which need two each: most are for UDP."""
+
 BURST = 64
 """Packets that are read in a row."""
 
@@ -36,47 +41,43 @@ _REASONS = {3: Unreachable.NETWORK, 4: Unreachable.HOST, 6: Unreachable.HOST}
 
 
 class Engine:
-    """Serves a device until `end`, or until it is gone; `over` tells the exit code."""
+    """Serves a device until `end`, or until it is gone."""
 
-    def __init__(
-        self,
-        device: Device,
-        networks: Networks,
-        socks5: Socks5,
-        names: dns.Names,
-        *,
-        virtual_dns: bool,
-        udp: bool,
-        limit: int,
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.over: asyncio.Future[int] = self._loop.create_future()
+    def __init__(self, device: Device, options: Namespace) -> None:
+        self.loop = Loop()
+        self._code: int | None = None
         self._tun = io.FileIO(device.tun, "r+b")
         self._buffer = bytearray(ip.LARGEST)
         self._view = memoryview(self._buffer)
-        self._socks5, self._names, self._virtual_dns = socks5, names, virtual_dns
-        pairs = list(zip(networks, device.listeners, strict=False))
-        self._flows = Flows(
-            [(own.ip.packed, (own.ip + 1).packed, s.getsockname()[1]) for own, s in pairs], limit
-        )
-        self._peers = {(own.ip + 1).packed for own in networks}
-        self._udp = Associations(socks5, names, self.write, self.spawn) if udp else None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._awaited: dict[Flow, asyncio.Future[socket.socket]] = {}
-        self._loop.add_reader(self._tun.fileno(), self.drain)
-        for _, listener in pairs:
-            self._loop.add_reader(listener, self._accept, listener)
-
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Own a task until it ends."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._socks5: Socks5 = options.server
+        self._virtual_dns = options.dns == "virtual"
+        network = options.networks[0].network
+        self._names = dns.Names(network, options.names, secrets.randbelow(network.num_addresses))
+        sides = [
+            (own.ip.packed, (own.ip + 1).packed, listener.getsockname()[1])
+            for own, listener in device.sides
+        ]
+        self._flows = Flows(sides, _most_connections())
+        self._peers = {peer for _, peer, _ in sides}
+        self._udp = None
+        if options.udp == "proxy":
+            self._udp = Associations(self.loop, self._socks5, self._names, self.write)
+        self._awaited: dict[int, Work[None]] = {}
+        self.loop.watch(device.tun, IN, self.drain)
+        for own, listener in device.sides:
+            accept = partial(self._accept, listener, str(own.ip + 1))
+            self.loop.watch(listener.fileno(), IN, accept)
 
     def end(self, code: int) -> None:
         """Be over, with an exit code; the first one counts."""
-        if not self.over.done():
-            self.over.set_result(code)
+        if self._code is None:
+            self._code = code
+
+    def run(self) -> int:
+        """Serve; returns the exit code."""
+        while self._code is None:
+            self.loop.turn()
+        return self._code
 
     # Packets
 
@@ -95,14 +96,15 @@ class Engine:
                 else:
                     self._other(bytes(self._view[:size]), version, VNET + version.header)
         except OSError:  # the device has been removed
-            self._loop.remove_reader(self._tun.fileno())
             self.end(1)
 
     def write(self, packet: bytes | bytearray | memoryview | None) -> None:
         """Give the kernel a packet; one that it does not take is lost, as on any network."""
-        if packet:
-            with contextlib.suppress(OSError):
+        try:
+            if packet:
                 self._tun.write(packet)
+        except OSError:
+            pass
 
     def _segment(self, size: int, version: Version, start: int) -> None:
         ends = bytes(self._view[VNET + version.ends : start + 4])
@@ -124,9 +126,9 @@ class Engine:
         if flow is None:
             return False
         if queries:
-            self.spawn(self._answer_names(flow))
+            self.loop.start(self._answer_names(flow))
         else:
-            self.spawn(self._connect(flow, destination, name, port))
+            self.loop.start(self._connect(flow, destination, name, port))
         return True
 
     def _other(self, packet: bytes, version: Version, start: int) -> None:
@@ -146,22 +148,23 @@ class Engine:
 
     # Connections
 
-    async def _connect(self, flow: Flow, address: bytes, name: str | None, port: int) -> None:
+    def _connect(self, flow: Flow, address: bytes, name: str | None, port: int) -> Work[None]:
         """The SYN waits until the destination is reached, so the application learns the truth."""
         self._names.use(address)
+        upstream = None
         try:
-            async with asyncio.timeout(PATIENCE):
-                upstream = await self._socks5.connect(name or address, port)
-            with upstream:
-                app = await self._admitted(flow)
-                await relay(app, upstream, self.drain)
+            self.loop.allow(PATIENCE)
+            upstream = yield from self._socks5.connect(self.loop, name or address, port)
+            app = yield from self._admitted(flow)
+            yield from relay(self.loop, app, upstream, self.drain)
         except Refused as refused:
             self._refuse(flow, _REASONS.get(refused.reply))
         except (OSError, EOFError, ValueError, NotTaken):  # the proxy is not there
             self._refuse(flow, Unreachable.NETWORK)
         finally:
+            self.loop.close(upstream)
             self._names.release(address)
-            self._flows.end(flow, self._loop.time())
+            self._flows.end(flow, self.loop.now)
 
     def _refuse(self, flow: Flow, why: Unreachable | None) -> None:
         version = ip.IPV4 if len(flow.ends) == 12 else ip.IPV6
@@ -169,47 +172,56 @@ class Engine:
             reset = ip.refusal(flow.syn, version)
             self.write(ip.unreachable(flow.syn, version, why) if why else reset)
 
-    async def _admitted(self, flow: Flow) -> socket.socket:
+    def _admitted(self, flow: Flow) -> Work[socket.socket]:
         """The application's connection, as the kernel accepts it. Raises `TimeoutError`."""
         syn = bytearray(flow.syn)
         ip.redirect(syn, len(syn), self._flows.open(flow))
         self.write(syn)
-        awaited = self._awaited[flow] = self._loop.create_future()
+        assert self.loop.work is not None
+        self._awaited[flow.port] = self.loop.work
         try:
-            async with asyncio.timeout(ACCEPTED):
-                app: socket.socket = await awaited
-                return app
+            self.loop.allow(ACCEPTED)
+            app = yield
         finally:
-            del self._awaited[flow]
+            del self._awaited[flow.port]
+        assert app is not None
+        return app
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, peer: str) -> None:
         for _ in range(BURST):
             try:
                 app, address = listener.accept()
             except OSError:
                 return
             app.setblocking(False)
-            flow = self._flows.accepted(address[1])
-            awaited = self._awaited.get(flow) if flow else None
-            if awaited is None or awaited.done():
+            work = self._awaited.get(address[1])
+            if work is None or address[0] != peer:  # somebody else who has found the listener
                 app.close()
             else:
-                awaited.set_result(app)
+                self.loop.resume(work, app)
 
-    async def _answer_names(self, flow: Flow) -> None:
+    def _answer_names(self, flow: Flow) -> Work[None]:
         """Queries over TCP, each behind its length (RFC 1035, 4.2.2)."""
+        app, loop = None, self.loop
         try:
-            with await self._admitted(flow) as app:
-                while True:
-                    async with asyncio.timeout(IDLE):
-                        (size,) = struct.unpack(">H", await read(app, 2))
-                        found = dns.answer(self._names, await read(app, size)) or b""
-                        await self._loop.sock_sendall(app, struct.pack(">H", len(found)) + found)
+            app = yield from self._admitted(flow)
+            while True:
+                loop.allow(IDLE)
+                (size,) = struct.unpack(">H", (yield from read(loop, app, 2)))
+                found = dns.answer(self._names, (yield from read(loop, app, size))) or b""
+                yield from send(loop, app, struct.pack(">H", len(found)) + found)
         except (OSError, EOFError):  # nothing more is asked
             pass
         finally:
-            self._flows.end(flow, self._loop.time())
+            loop.close(app)
+            self._flows.end(flow, loop.now)
 
 
 def _is_multicast(address: bytes) -> bool:
     return address[0] >= 224 if len(address) == 4 else address[0] == 0xFF
+
+
+def _most_connections() -> int:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return max(most - DESCRIPTORS, 100) // 2

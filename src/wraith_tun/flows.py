@@ -49,12 +49,12 @@ class Flows:
         self._limit = limit
         self._free = deque(PORTS)
         self._resting: deque[tuple[float, Flow]] = deque()
-        self._live: dict[int, Flow] = {}
+        self._live = 0
         self._by_ends: dict[bytes, Flow] = {}
         self._redirects: dict[bytes, Redirect] = {}
 
     def __repr__(self) -> str:
-        return f"<Flows {len(self._live)} live, {len(self._resting)} resting>"
+        return f"<Flows {self._live} live, {len(self._resting)} resting>"
 
     def find(self, ends: bytes, *, syn: bool) -> Redirect | None:
         """Where a packet goes; a SYN that uses the ends of a flow that is over goes nowhere yet."""
@@ -67,13 +67,14 @@ class Flows:
 
     def begin(self, ends: bytes, syn: bytes) -> Flow | None:
         """A new flow for a SYN; None when there are too many, or no listener for it."""
-        if len(Ends.of(ends).source) not in self._sides or len(self._live) >= self._limit:
+        if len(Ends.of(ends).source) not in self._sides or self._live >= self._limit:
             return None
         if not self._free:
             self._forget(self._resting.popleft()[1])  # the one that has rested longest
         flow = Flow(ends, syn, self._free.popleft())
         self._redirects.pop(ends, None)  # of an earlier flow that is over
-        self._live[flow.port] = self._by_ends[ends] = flow
+        self._by_ends[ends] = flow
+        self._live += 1
         return flow
 
     def open(self, flow: Flow) -> Redirect:
@@ -87,14 +88,9 @@ class Flows:
         self._redirects[flow.ends] = inward
         return inward
 
-    def accepted(self, port: int) -> Flow | None:
-        """The live flow whose connection our listener has just accepted."""
-        flow = self._live.get(port)
-        return flow if flow is not None and flow.back else None
-
     def end(self, flow: Flow, now: float) -> None:
         """It is over: its port rests from now on, and late packets still find their way."""
-        del self._live[flow.port]
+        self._live -= 1
         flow.live = False
         self._resting.append((now + REST, flow))
         while self._resting and self._resting[0][0] <= now:

@@ -9,16 +9,19 @@ Neither outlives the other: the child is killed with its parent, the parent ends
 What the command may have started goes on with a network that has nothing but loopback.
 """
 
+import contextlib
 import errno
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 from wraith_tun import netlink
-from wraith_tun.device_linux import Device, Networks, open_device
+from wraith_tun.device_linux import Device, open_device
+from wraith_tun.engine import Engine
 from wraith_tun.errors import CannotStart
+from wraith_tun.loop import IN
 from wraith_tun.privileges import check, die_with, give_up, libc
 
 _NEWNS, _NEWUSER, _NEWNET = 0x20000, 0x10000000, 0x40000000
@@ -34,43 +37,57 @@ FORBIDDEN = (
 )
 
 
-def start(
-    command: Sequence[str],
-    name: str,
-    networks: Networks,
-    routes: Sequence[netlink.Network],
-    *,
-    virtual_dns: bool,
-) -> tuple[int, Device, socket.socket]:
-    """Start the child: its process id, the device, and where a byte lets the command run.
-
-    Raises `CannotStart` with what the child could not do.
-    """
+def run(options: Namespace) -> int:
+    """Run the command; returns its exit code, as a shell has it. Raises `CannotStart`."""
+    os.environ.pop("WRAITH_TUN_SOCKS5_AUTH", None)  # not for the command
     ours, theirs = socket.socketpair()
-    parent = os.getpid()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if child == 0:
-        code = 126
-        try:
-            ours.close()
-            _enter(parent)
-            device = open_device(name, networks)
-            _prepare(device, networks, routes, virtual_dns)
-            fds = [device.tun, *(listener.fileno() for listener in device.listeners)]
-            socket.send_fds(theirs, [b"ready"], fds)
-            code = _become(command) if theirs.recv(1) else code
-        except CannotStart as error:
-            theirs.send(str(error).encode())
-        except OSError as error:
-            theirs.send(f"the namespace cannot be set up: {error}".encode())
-        finally:
-            os._exit(code)
+        ours.close()
+        _be_the_child(options, parent, theirs)
     theirs.close()
     said, fds, _, _ = socket.recv_fds(ours, 4096, 3)
     if not fds:
         os.waitpid(child, 0)
         raise CannotStart(said.decode() or "the command ended before its network was ready")
-    return child, Device(fds[0], 0, [socket.socket(fileno=fd) for fd in fds[1:]]), ours
+    listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
+    sides = list(zip(options.networks, listeners, strict=False))
+    engine = Engine(Device(fds[0], 0, sides), options)
+    watched = os.pidfd_open(child)
+
+    def ended() -> None:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        engine.end(code if code >= 0 else 128 - code)
+
+    def pass_on(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watched, number)
+
+    engine.loop.watch(watched, IN, ended)
+    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal tells the command, too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    ours.send(b"!")
+    return engine.run()
+
+
+def _be_the_child(options: Namespace, parent: int, theirs: socket.socket) -> None:
+    """Never returns. What cannot be done is said to the parent."""
+    code = 126
+    try:
+        _enter(parent)
+        device = open_device(options)
+        _prepare(device, options)
+        fds = [device.tun, *(listener.fileno() for _, listener in device.sides)]
+        socket.send_fds(theirs, [b"ready"], fds)
+        if theirs.recv(1):
+            code = _become(options.command or [os.environ.get("SHELL", "/bin/sh")])
+    except CannotStart as error:
+        theirs.send(str(error).encode())
+    except OSError as error:
+        theirs.send(f"the namespace cannot be set up: {error}".encode())
+    finally:
+        os._exit(code)
 
 
 def _enter(parent: int) -> None:
@@ -86,18 +103,16 @@ def _enter(parent: int) -> None:
         raise CannotStart(FORBIDDEN) from error
 
 
-def _prepare(
-    device: Device, networks: Networks, routes: Sequence[netlink.Network], virtual_dns: bool
-) -> None:
-    for own, _ in zip(networks, device.listeners, strict=False):
-        for to in (own.network, *routes):
+def _prepare(device: Device, options: Namespace) -> None:
+    for own, _ in device.sides:
+        for to in (own.network, *(options.route or netlink.EVERYTHING)):
             if to.version == own.version:
-                netlink.add_route(to, netlink.MAIN, device.link, own.ip.packed)
+                netlink.add_route(to, netlink.MAIN, device.link, own.ip)
     for folder in filter(os.path.isdir, RESOLVERS):
         check(libc.mount(b"none", folder.encode(), b"tmpfs", 0, b"mode=755"))
-    if virtual_dns:
+    if options.dns == "virtual":
         check(libc.mount(b"none", b"/tmp", b"tmpfs", 0, b"mode=755"))
-        server = networks[0].ip + 1
+        server = options.networks[0].ip + 1
         _cover("/etc/resolv.conf", f"nameserver {server}\noptions timeout:3 attempts:2\n")
         if Path("/etc/nsswitch.conf").exists():
             lines = Path("/etc/nsswitch.conf").read_text().splitlines()
@@ -123,13 +138,13 @@ def _cover(path: str, text: str) -> None:
         source.unlink()
 
 
-def _become(command: Sequence[str]) -> int:
+def _become(command: list[str]) -> int:
     """Run the command in our place; returns the exit code of a shell if that cannot be."""
     give_up()
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvp(command[0], list(command))  # noqa: S606 - it is what we are for
+        os.execvp(command[0], command)  # noqa: S606 - it is what we are for
     except OSError as error:
         os.write(2, f"wraith-tun: {command[0]} cannot be run: {error.strerror}\n".encode())
         return 127 if error.errno == errno.ENOENT else 126

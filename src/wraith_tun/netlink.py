@@ -4,18 +4,21 @@ Raw messages: a namespace of our own has no program that could be called with it
 What we add carries a protocol number of its own, by which a later run finds what a killed one left.
 """
 
+import ipaddress as ip
 import os
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 from typing import NamedTuple
+
+Address = ip.IPv4Address | ip.IPv6Address
+Interface = ip.IPv4Interface | ip.IPv6Interface
+Network = ip.IPv4Network | ip.IPv6Network
 
 PROTOCOL = 177
 MAIN = 254
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-Network = IPv4Network | IPv6Network
+EVERYTHING: tuple[Network, ...] = (ip.ip_network("0.0.0.0/0"), ip.ip_network("::/0"))
 
 _NEWLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _GETROUTE = 16, 20, 24, 25, 26
 _NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
@@ -44,26 +47,24 @@ def _exchange(kind: int, flags: int, body: bytes) -> list[bytes]:
                 data = data[(size + 3) & ~3 :]
 
 
-def _attribute(kind: int, value: bytes | int) -> bytes:
-    data = struct.pack("=I", value) if isinstance(value, int) else value
+def _attribute(kind: int, value: bytes | int | Address) -> bytes:
+    if isinstance(value, int):
+        value = struct.pack("=I", value)
+    data = value if isinstance(value, bytes) else value.packed
     return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
-def _attributes(body: bytes) -> dict[int, bytes]:
-    """What follows the 12 bytes of a route or a rule."""
-    found, at = {}, 12
-    while at < len(body):
-        size, kind = struct.unpack_from("=HH", body, at)
-        found[kind] = body[at + 4 : at + size]
-        at += (size + 3) & ~3
-    return found
-
-
 def _dump(kind: int) -> Iterator[tuple[bytes, dict[int, bytes]]]:
+    """All routes or rules: the message, and the attributes that follow its first 12 bytes."""
     for family in FAMILIES.values():
         for body in _exchange(kind, _DUMP, bytes([family]) + bytes(11)):
+            found, at = {}, 12
+            while at < len(body):
+                size, what = struct.unpack_from("=HH", body, at)
+                found[what] = body[at + 4 : at + size]
+                at += (size + 3) & ~3
             if body[0] == family:  # else it is unknown here, and we are told of all others
-                yield body, _attributes(body)
+                yield body, found
 
 
 def bring_up(index: int, mtu: int, queue: int) -> None:
@@ -72,12 +73,11 @@ def bring_up(index: int, mtu: int, queue: int) -> None:
     _exchange(_NEWLINK, _CHANGE, body)
 
 
-def add_address(index: int, own: IPv4Interface | IPv6Interface) -> None:
+def add_address(index: int, own: Interface) -> None:
     """Give a link an address that needs no check for duplicates and makes no route."""
     body = struct.pack("=BBBBI", FAMILIES[own.version], own.network.prefixlen, 0, 0, index)
-    for kind in (1, 2):
-        body += _attribute(kind, own.ip.packed)
-    _exchange(_NEWADDR, _ADD, body + _attribute(8, _NO_DAD_NO_ROUTE))
+    body += _attribute(1, own.ip) + _attribute(2, own.ip) + _attribute(8, _NO_DAD_NO_ROUTE)
+    _exchange(_NEWADDR, _ADD, body)
 
 
 class Route(NamedTuple):
@@ -89,23 +89,25 @@ class Route(NamedTuple):
     body: bytes
 
 
-def add_route(to: Network, table: int, index: int = 0, source: bytes = b"") -> None:
+def add_route(to: Network, table: int, index: int = 0, source: Address | None = None) -> None:
     """Send a network to a link; without one, it is unreachable where no other route is."""
     kind = _UNICAST if index else _UNREACHABLE
     header = FAMILIES[to.version], to.prefixlen, 0, 0, 0, PROTOCOL, 0, kind, 0
     body = struct.pack("=BBBBBBBBI", *header) + _attribute(15, table)
-    body += _attribute(1, to.network_address.packed)
-    last = _attribute(4, index) + _attribute(7, source) if index else _attribute(6, 0x7FFFFFFF)
-    _exchange(_NEWROUTE, _ADD, body + last)
+    body += _attribute(1, to.network_address)
+    body += _attribute(4, index) if index else _attribute(6, 0x7FFFFFFF)
+    _exchange(_NEWROUTE, _ADD, body + (_attribute(7, source) if source else b""))
 
 
-def routes(table: int) -> Iterator[Route]:
+def routes(table: int) -> list[Route]:
     """The unicast and unreachable routes of a table."""
+    told = []
     for body, found in _dump(_GETROUTE):
         if found.get(15) == struct.pack("=I", table) and body[7] in (_UNICAST, _UNREACHABLE):
             anywhere = bytes(4 if body[0] == socket.AF_INET else 16)
             direct = body[7] == _UNICAST and not found.keys() & {5, 9, 18}
-            yield Route(ip_network((found.get(1, anywhere), body[1])), direct, body)
+            told.append(Route(ip.ip_network((found.get(1, anywhere), body[1])), direct, body))
+    return told
 
 
 def remove_route(route: Route) -> None:
@@ -113,33 +115,28 @@ def remove_route(route: Route) -> None:
     _exchange(_DELROUTE, _CHANGE, route.body)
 
 
-class Rule(NamedTuple):
-    """A policy rule: which packets look into which table. What is None is not asked for."""
-
-    version: int
-    order: int
-    table: int
-    to: Network | None = None
-    source: Network | None = None
-    uid: int | None = None
-    protocol: int | None = None
-    source_port: int | None = None
-    port: int | None = None
-
-
-def add_rule(rule: Rule) -> None:
-    """Add a policy rule."""
-    lengths = (network.prefixlen if network else 0 for network in (rule.to, rule.source))
-    body = struct.pack("=BBBBBBBBI", FAMILIES[rule.version], *lengths, 0, 0, 0, 0, 1, 0)
-    body += _attribute(6, rule.order) + _attribute(15, rule.table)
-    body += _attribute(21, bytes([PROTOCOL]))
-    for kind, network in ((1, rule.to), (2, rule.source)):
-        body += _attribute(kind, network.network_address.packed) if network else b""
+def add_rule(
+    version: int,
+    order: int,
+    table: int,
+    to: Network | None = None,
+    source: Network | None = None,
+    protocol: int | None = None,
+    source_port: int | None = None,
+    port: int | None = None,
+    uid: int | None = None,
+) -> None:
+    """Let packets look into a table; what is not given is not asked for."""
+    lengths = (network.prefixlen if network else 0 for network in (to, source))
+    body = struct.pack("=BBBBBBBBI", FAMILIES[version], *lengths, 0, 0, 0, 0, 1, 0)
+    body += _attribute(6, order) + _attribute(15, table) + _attribute(21, bytes([PROTOCOL]))
+    for kind, network in ((1, to), (2, source)):
+        body += _attribute(kind, network.network_address) if network else b""
     for kind, form, number in (
-        (20, "=II", rule.uid),
-        (22, "=B", rule.protocol),
-        (23, "=HH", rule.source_port),
-        (24, "=HH", rule.port),
+        (20, "=II", uid),
+        (22, "=B", protocol),
+        (23, "=HH", source_port),
+        (24, "=HH", port),
     ):
         if number is not None:
             body += _attribute(kind, struct.pack(form, *[number] * (len(form) - 1)))

@@ -5,12 +5,13 @@ meanwhile, so a relay holds one piece in each direction. A side that breaks rese
 that a truncated transfer never looks complete.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import socket
 import struct
 from collections.abc import Callable
+
+from wraith_tun.loop import FOREVER, IN, OUT, Loop, Work
 
 PIECE = 256 * 1024
 TURNS = 4
@@ -24,74 +25,65 @@ _scratch = memoryview(bytearray(PIECE))
 
 
 class _Half:
-    """One direction. `sent` is called after each piece: who feeds a device must empty it, too."""
+    """One direction."""
 
-    def __init__(
-        self, source: socket.socket, sink: socket.socket, sent: Callable[[], None]
-    ) -> None:
-        self._source, self._sink, self._sent = source, sink, sent
-        self._from, self._to = source.fileno(), sink.fileno()  # a loop is slow with objects
-        self._loop = asyncio.get_running_loop()
-        self.over = self._loop.create_future()
-        self._loop.add_reader(self._from, self._guarded, self._read)
+    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+        self.source, self.sink = source, sink
+        self.rest = memoryview(b"")
+        self.over = False
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self.stop()
-            if not self.over.done():
-                self.over.set_exception(error)
+    def waits_for(self, sock: socket.socket) -> int:
+        """The events of a socket by which it would go on."""
+        if self.over or sock is not (self.sink if self.rest else self.source):
+            return 0
+        return OUT if self.rest else IN
 
-    def _read(self) -> None:
+    def carry(self, sent: Callable[[], None]) -> None:
+        """Carry what is there, as far as it is taken."""
         for _ in range(TURNS):
-            size = self._source.recv_into(_scratch)
-            if not size:
-                self._loop.remove_reader(self._from)
-                self._sink.shutdown(socket.SHUT_WR)
-                if not self.over.done():  # else the relay is being given up
-                    self.over.set_result(None)
+            piece = self.rest or _scratch[: self.source.recv_into(_scratch)]
+            if not piece:
+                self.over = True
+                self.sink.shutdown(socket.SHUT_WR)
                 return
-            done = 0
+            size, done = len(piece), 0
             with contextlib.suppress(BlockingIOError):
-                done = self._sink.send(_scratch[:size])
-            self._sent()
-            if done < size:
-                self._rest = memoryview(bytes(_scratch[done:size]))
-                self._loop.remove_reader(self._from)
-                self._loop.add_writer(self._to, self._guarded, self._write)
+                done = self.sink.send(piece)
+            self.rest = piece[done:] if self.rest else memoryview(bytes(piece[done:]))
+            sent()
+            if done < size or size < PIECE:  # the sink is full, or the source is empty
                 return
 
-    def _write(self) -> None:
-        self._rest = self._rest[self._sink.send(self._rest) :]
-        self._sent()
-        if not self._rest:
-            self._loop.remove_writer(self._to)
-            self._loop.add_reader(self._from, self._guarded, self._read)
 
-    def stop(self) -> None:
-        self._loop.remove_reader(self._from)
-        self._loop.remove_writer(self._to)
+def relay(
+    loop: Loop, app: socket.socket, upstream: socket.socket, sent: Callable[[], None]
+) -> Work[None]:
+    """Carry bytes until both directions are over, or one breaks; then both sockets are closed.
 
-
-async def relay(app: socket.socket, upstream: socket.socket, sent: Callable[[], None]) -> None:
-    """Carry bytes until both directions are over, or one breaks; then both sockets are closed."""
-    halves = _Half(app, upstream, sent), _Half(upstream, app, sent)
+    `sent` is called after each piece: who feeds a device must empty it, too.
+    """
+    halves = _Half(app, upstream), _Half(upstream, app)
+    loop.allow(FOREVER)
     try:
-        await asyncio.gather(*(half.over for half in halves))
-        upstream.close()
+        while not all(half.over for half in halves):
+            for sock in (app, upstream):
+                loop.wait(sock, halves[0].waits_for(sock) | halves[1].waits_for(sock))
+            ready = yield
+            for half in halves:
+                if ready is not None and half.waits_for(ready):
+                    with contextlib.suppress(BlockingIOError):
+                        half.carry(sent)
+        loop.close(upstream)
+        loop.wait(app, 0)
         while not _drained(app):  # else what it has not read yet would be lost with the flow
-            await asyncio.sleep(1)
+            with contextlib.suppress(TimeoutError):
+                loop.allow(1)
+                yield
     except OSError:
         for sock in (app, upstream):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
     finally:
-        for half in halves:
-            half.stop()
-        app.close()
-        upstream.close()
+        loop.close(app, upstream)
 
 
 def _drained(app: socket.socket) -> bool:

@@ -20,15 +20,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from argparse import Namespace
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
 
 from wraith_tun import netlink
-from wraith_tun.device_linux import Device, Networks, open_device
+from wraith_tun.device_linux import Device, open_device
+from wraith_tun.engine import Engine
 from wraith_tun.errors import CannotStart
-from wraith_tun.netlink import MAIN, Network, Rule
+from wraith_tun.netlink import EVERYTHING, MAIN, Address, Network, add_route, add_rule
 from wraith_tun.privileges import NOBODY, die_with, give_up
 
 TABLE = 7771
@@ -38,9 +40,8 @@ ORDERS = (range(7700, 7710), range(7710, 7720))
 MOST_CONNECTIONS = 1000
 """Established connections that are left where they are, each by a rule of its own."""
 
-EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-
-Address = IPv4Address | IPv6Address
+_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_TCP, _UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 
 
 class Connection(NamedTuple):
@@ -52,17 +53,6 @@ class Connection(NamedTuple):
     remote_port: int
     listens: bool
     inode: str
-
-
-class Plan(NamedTuple):
-    """What goes where. `servers` are the endpoints to which the proxy itself is connected."""
-
-    bypass: Sequence[Network] = ()
-    servers: Collection[tuple[Address, int]] = ()
-    users: Sequence[int] = ()
-    routes: Sequence[Network] = ()
-    virtual_dns: bool = True
-    kill_switch: bool = False
 
 
 def connections() -> list[Connection]:
@@ -87,9 +77,10 @@ def _end(text: str) -> tuple[Address, int]:
     return getattr(address, "ipv4_mapped", None) or address, int(port, 16)
 
 
-def servers_of(port: int, found: Sequence[Connection]) -> set[tuple[Address, int]]:
+def _servers(port: int, found: Sequence[Connection]) -> set[tuple[Address, int]]:
     """Where the process that listens on the proxy's port is connected to, beyond this machine."""
     listening = {each.inode for each in found if each.listens and each.port == port}
+    away = [s for s in found if not s.listens and s.port != port and not s.remote.is_loopback]
     servers: set[tuple[Address, int]] = set()
     for folder in Path("/proc").glob("[0-9]*/fd"):
         held = set()
@@ -97,54 +88,49 @@ def servers_of(port: int, found: Sequence[Connection]) -> set[tuple[Address, int
             for entry in folder.iterdir():
                 held.add(str(entry.readlink())[8:-1])  # socket:[inode]
         if held & listening:
-            servers.update((s.remote, s.remote_port) for s in found if _leads_away(s, held, port))
+            servers.update((s.remote, s.remote_port) for s in away if s.inode in held)
     return servers
 
 
-def _leads_away(each: Connection, held: set[str], port: int) -> bool:
-    return each.inode in held and each.port != port and not each.remote.is_loopback | each.listens
-
-
-def rules(
-    plan: Plan, order: int, found: Sequence[Connection], links: Sequence[Network]
-) -> Iterator[Rule]:
-    """The rules that carry out a plan, as the table above has them."""
-    tcp, udp = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+def _add_rules(options: Namespace, order: int, found: Sequence[Connection]) -> None:
+    """The rules as the table above has them. `servers` is where the proxy itself connects to."""
     found = [each for each in found if not each.local.is_loopback]
     listening = {each.port for each in found if each.listens}
-    for network in plan.bypass:
-        yield Rule(network.version, order, MAIN, network)
-    for address, port in plan.servers:
-        yield Rule(address.version, order, MAIN, ip_network(address), protocol=tcp, port=port)
+    for network in options.bypass:
+        add_rule(network.version, order, MAIN, network)
+    for address, port in options.servers:
+        add_rule(address.version, order, MAIN, ip_network(address), protocol=_TCP, port=port)
     for version in netlink.FAMILIES:
-        yield from (Rule(version, order, MAIN, uid=uid) for uid in plan.users)
+        for uid in options.bypass_uid:
+            add_rule(version, order, MAIN, uid=uid)
         for port in listening:
-            yield Rule(version, order + 1, MAIN, protocol=tcp, source_port=port)
-        for protocol in (udp, tcp) if plan.virtual_dns else ():
-            yield Rule(version, order + 2, TABLE, protocol=protocol, port=53)
+            add_rule(version, order + 1, MAIN, protocol=_TCP, source_port=port)
+        for protocol in (_UDP, _TCP) if options.dns == "virtual" else ():
+            add_rule(version, order + 2, TABLE, protocol=protocol, port=53)
     for each in found[:MOST_CONNECTIONS]:
         if each.port not in listening:
             ends = ip_network(each.remote), ip_network(each.local)
             ports = each.port, each.remote_port
-            yield Rule(each.local.version, order + 1, MAIN, *ends, None, tcp, *ports)
-    yield from (Rule(network.version, order + 3, MAIN, network) for network in links)
-    for network in plan.routes:
-        yield Rule(network.version, order + 4, TABLE, network)
+            add_rule(each.local.version, order + 1, MAIN, *ends, _TCP, *ports)
+    for network in options.links:
+        add_rule(network.version, order + 3, MAIN, network)
+    for network in options.route or EVERYTHING:
+        add_rule(network.version, order + 4, TABLE, network)
 
 
-def private_links() -> list[Network]:
+def _private_links() -> list[Network]:
     """Private networks on a link. No others: whoever runs the link could claim any part of the
     Internet as a neighbour, and so have it go round the tunnel."""
     found = netlink.routes(MAIN)
     return [each.to for each in found if each.direct and each.to.prefixlen and each.to.is_private]
 
 
-def clear(keep: range = range(0), *, closed: bool = False) -> None:
+def _clear(keep: range = range(0), *, closed: bool = False) -> None:
     """Remove our rules, but for those of some orders; and the routes to nowhere unless `closed`."""
     for order, rule in netlink.our_rules():
         if order not in keep:
             netlink.remove_rule(rule)
-    for route in list(netlink.routes(TABLE)):
+    for route in netlink.routes(TABLE):
         if not route.direct and not closed:
             netlink.remove_route(route)
 
@@ -164,83 +150,87 @@ def _notify() -> None:
             sock.sendto(b"READY=1", path.replace("@", "\0", 1))
 
 
-def _divert(
-    plan: Plan,
-    orders: range,
-    found: Sequence[Connection],
-    links: Sequence[Network],
-    device: Device,
-    networks: Networks,
-) -> None:
-    for to, own in zip(EVERYTHING, networks, strict=True):
-        if len(device.listeners) > (to.version == 6):
-            netlink.add_route(to, TABLE, device.link, own.ip.packed)
-        if plan.kill_switch:
-            netlink.add_route(to, TABLE)
-    plan = plan._replace(routes=[*(own.network for own in networks), *plan.routes])
-    for rule in rules(plan, orders[0], found, links):
-        netlink.add_rule(rule)
-    clear(keep=orders, closed=plan.kill_switch)
+def _divert(options: Namespace, found: Sequence[Connection], device: Device) -> None:
+    left = {order for order, _ in netlink.our_rules()}
+    orders = next(orders for orders in ORDERS if left.isdisjoint(orders))
+    for own, _ in device.sides:
+        add_route(EVERYTHING[own.version == 6], TABLE, device.link, own.ip)
+    for to in EVERYTHING if options.kill_switch else ():
+        add_route(to, TABLE)
+    for own in options.networks:
+        add_rule(own.version, orders[4], TABLE, own.network)
+    _add_rules(options, orders[0], found)
+    _clear(keep=orders, closed=options.kill_switch)
 
 
 def restore() -> None:
     """Remove what a killed run has left. Raises `CannotStart`, also while one runs."""
     try:
         _refuse_a_second()
-        clear()
+        _clear()
     except OSError as error:
         raise CannotStart(f"rules cannot be removed ({error.strerror}); this needs root") from error
 
 
-def run(
-    plan: Plan,
-    name: str,
-    networks: Networks,
-    found: Sequence[Connection],
-    engine: Callable[[Device, int], int],
-) -> int:
-    """Be the janitor of an engine until it ends; returns an exit code. Raises `CannotStart`.
-
-    `engine` is called in a process without privileges, with a descriptor to write to when it
-    serves; it ends on SIGTERM.
-    """
+def run(options: Namespace) -> int:
+    """Be the janitor of an engine until it ends; returns an exit code. Raises `CannotStart`."""
     _refuse_a_second()
-    links, left = private_links(), {order for order, _ in netlink.our_rules()}
-    orders = next(orders for orders in ORDERS if left.isdisjoint(orders))
-    device = open_device(name, networks)
-    reader, writer = os.pipe()
-    janitor, child = os.getpid(), os.fork()
-    if child == 0:
-        code = 1
-        try:
-            give_up(NOBODY)
-            die_with(janitor)
-            code = engine(device, writer)
-        finally:
-            os._exit(code)
-    os.close(device.tun)  # the device is to go when the engine does
-    os.close(writer)
+    found, options.links = connections(), _private_links()
+    options.servers = set()
+    if ip_address(options.server.host).is_loopback:
+        options.servers = _servers(options.server.port, found)
+    else:
+        options.bypass.append(ip_network(options.server.host))
+    if not options.servers and not options.bypass and not options.bypass_uid:
+        print(
+            "wraith-tun: nobody can see where the SOCKS5 server connects to; name that address "
+            "with --bypass, or the tunnel goes in circles",
+            file=sys.stderr,
+        )
+    device = open_device(options)
+    ready, child = _start_engine(options, device)
     asked = []
 
     def stop(number: int, _frame: object) -> None:
         asked.append(number)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
+            os.kill(child, signal.SIGKILL)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _STOP:
         signal.signal(number, stop)
     try:
-        if os.read(reader, 1):
-            _divert(plan, orders, found, links, device, networks)
+        if os.read(ready, 1):
+            _divert(options, found, device)
             _notify()
     except OSError as error:
         os.kill(child, signal.SIGKILL)
         raise CannotStart(f"the routes cannot be set: {error.strerror}") from error
     finally:
         os.waitpid(child, 0)
-        if asked or not plan.kill_switch:
-            clear()
+        if asked or not options.kill_switch:
+            _clear()
     if not asked:
         closed = "; nothing goes out until the next start, or `wraith-tun --restore`"
-        raise CannotStart("the engine has ended" + (closed if plan.kill_switch else ""))
+        raise CannotStart("the engine has ended" + (closed if options.kill_switch else ""))
     return 0
+
+
+def _start_engine(options: Namespace, device: Device) -> tuple[int, int]:
+    """Start it without privileges: where it writes a byte when it serves, and its process id."""
+    reader, writer = os.pipe()
+    janitor, child = os.getpid(), os.fork()
+    if child == 0:
+        code = 1
+        try:
+            for number in _STOP:
+                signal.signal(number, signal.SIG_IGN)  # the janitor decides
+            give_up(NOBODY)
+            die_with(janitor)
+            engine = Engine(device, options)
+            os.write(writer, b"!")
+            code = engine.run()
+        finally:
+            os._exit(code)
+    os.close(device.tun)  # the device is to go when the engine does
+    os.close(writer)
+    return reader, child

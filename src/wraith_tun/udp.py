@@ -4,16 +4,17 @@ One association for each socket of an application; and one for each name that it
 the answers come from addresses of which only the proxy knows that they belong to the name.
 """
 
-import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from functools import partial
 
 from wraith_tun import packets as ip
 from wraith_tun.dns import Names
+from wraith_tun.loop import IN, Loop, Work
 from wraith_tun.packets import Ends, Unreachable, Version
-from wraith_tun.to_socks5 import NotTaken, Refused, Socks5, decode_address, encode_address
+from wraith_tun.socks5 import NotTaken, Refused, Socks5, decode_address, encode_address
 
 IDLE = 120.0
 """Seconds without a datagram after which an association ends (RFC 4787, 4.3)."""
@@ -30,9 +31,8 @@ Datagram = tuple[bytes, Version, Ends]
 class Association:
     """The datagrams of one socket, on their way to and from the proxy."""
 
-    def __init__(self, fake: bytes) -> None:
-        self.fake = fake
-        self.used = asyncio.get_running_loop().time()
+    def __init__(self, fake: bytes, now: float) -> None:
+        self.fake, self.used = fake, now
         self.waiting: list[Datagram] = []
         self.socket: socket.socket | None = None
 
@@ -41,13 +41,9 @@ class Associations:
     """All of them; packets come by `send`, and go by the `write` that is handed in."""
 
     def __init__(
-        self,
-        socks5: Socks5,
-        names: Names,
-        write: Callable[[bytes], None],
-        spawn: Callable[[Coroutine[None, None, None]], None],
+        self, loop: Loop, socks5: Socks5, names: Names, write: Callable[[bytes], None]
     ) -> None:
-        self._socks5, self._names, self._write, self._spawn = socks5, names, write, spawn
+        self._loop, self._socks5, self._names, self._write = loop, socks5, names, write
         self._live: dict[tuple[bytes, bytes, bytes], Association] = {}
 
     def send(self, packet: bytes, version: Version, ends: Ends) -> None:
@@ -56,58 +52,50 @@ class Associations:
         fake = ends.destination if name else b""
         key = ends.source, ends.source_port, fake
         association = self._live.get(key)
-        if association is None:
-            if name == "" or len(self._live) >= MOST:
-                return self._write(ip.unreachable(packet, version, Unreachable.PORT))
-            association = self._live[key] = Association(fake)
-            self._spawn(self._run(key, association))
-        if association.socket is not None:
+        if association is not None and association.socket is not None:
             self._forward(association, (packet, version, ends))
-        elif len(association.waiting) < QUEUE:
+        elif association is not None and len(association.waiting) < QUEUE:
             association.waiting.append((packet, version, ends))
-        return None
+        elif association is None and name != "" and len(self._live) < MOST:
+            association = self._live[key] = Association(fake, self._loop.now)
+            association.waiting.append((packet, version, ends))
+            self._loop.start(self._run(key, association))
+        elif association is None:
+            self._write(ip.unreachable(packet, version, Unreachable.PORT))
 
     def _forward(self, association: Association, datagram: Datagram) -> None:
         packet, version, ends = datagram
-        association.used = asyncio.get_running_loop().time()
+        association.used = self._loop.now
         host = self._names.name(ends.destination) or ends.destination
         where = encode_address(host, int.from_bytes(ends.destination_port, "big"))
         with contextlib.suppress(OSError):  # a datagram may be lost
             assert association.socket is not None
             association.socket.send(bytes(3) + where + ip.payload(packet, version))
 
-    async def _run(self, key: tuple[bytes, bytes, bytes], association: Association) -> None:
+    def _run(self, key: tuple[bytes, bytes, bytes], association: Association) -> Work[None]:
         self._names.use(association.fake)
-        loop = asyncio.get_running_loop()
+        loop, control = self._loop, None
         try:
-            async with asyncio.timeout(10):
-                control, (host, port) = await self._socks5.associate()
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            with control, socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-                sock.connect((host, port))
-                association.socket = sock
-                for datagram in association.waiting:
-                    self._forward(association, datagram)
-                loop.add_reader(sock, self._receive, key, association, sock)
-                try:
-                    await self._until_over(association, control)
-                finally:
-                    loop.remove_reader(sock)
+            loop.allow(10)
+            control, sock = yield from self._socks5.associate(loop)
+            association.socket = sock
+            for datagram in association.waiting:
+                self._forward(association, datagram)
+            loop.watch(sock.fileno(), IN, partial(self._receive, key, association, sock))
+            loop.wait(control)
+            while (end := association.used + IDLE) > loop.now:  # or the connection's own end
+                with contextlib.suppress(TimeoutError, BlockingIOError):
+                    loop.allow(end - loop.now)
+                    yield
+                    if not control.recv(64):
+                        return
         except (OSError, EOFError, Refused, NotTaken):  # no UDP there: QUIC falls back to TCP
             for packet, version, _ in association.waiting:
                 self._write(ip.unreachable(packet, version, Unreachable.PORT))
         finally:
+            loop.close(control, association.socket)
             del self._live[key]
             self._names.release(association.fake)
-
-    async def _until_over(self, association: Association, control: socket.socket) -> None:
-        """The association ends with its connection, or when nobody uses it."""
-        loop = asyncio.get_running_loop()
-        while (end := association.used + IDLE) > loop.time():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(end):
-                    if not await loop.sock_recv(control, 64):
-                        return
 
     def _receive(
         self, key: tuple[bytes, bytes, bytes], association: Association, sock: socket.socket
@@ -123,6 +111,6 @@ class Associations:
             source = association.fake or host
             if data[2] or len(source) != len(key[0]):
                 continue
-            association.used = asyncio.get_running_loop().time()
+            association.used = self._loop.now
             ends = Ends(source, key[0], struct.pack(">H", port), key[1])
             self._write(ip.datagram(b"".join(ends), data[3 + start :]))

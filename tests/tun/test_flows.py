@@ -34,7 +34,6 @@ class TestAFlow:
         flow = begin(flows, ends())
         assert flows.knows(ends())
         assert flows.find(ends(), syn=True) is None
-        assert flows.accepted(flow.port) is None
         assert "waits" in repr(flow)
 
     @pytest.mark.parametrize("to", [b"\xc0\0\2\7", b"\x20\1" + bytes(13) + b"\7"])
@@ -49,7 +48,6 @@ class TestAFlow:
         back = flows.find(there.reversed(), syn=False)
         assert back is not None
         assert back.ends == Ends.of(ends(to=to)).reversed()
-        assert flows.accepted(flow.port) is flow
         assert "open" in repr(flow)
 
     def test_that_is_over_still_takes_late_segments_but_no_new_syn(self, flows: Flows) -> None:
@@ -59,7 +57,6 @@ class TestAFlow:
         assert flows.find(ends(), syn=False) is not None
         assert flows.find(ends(), syn=True) is None
         assert not flows.knows(ends())
-        assert flows.accepted(flow.port) is None
         assert "over" in repr(flow)
 
     def test_is_replaced_by_a_new_one_with_the_same_ends(self, flows: Flows) -> None:
