@@ -20,11 +20,14 @@ from pathlib import Path
 
 import pytest
 
+from interop.peers.namespaces import with_private_hosts
 from interop.peers.process import Process, ReadyPipe
 from interop.peers.roles import Address, ServerAsk
 from interop.peers.stage import Stage
 from interop.peers.tools import clean_environment, require_tool
 from interop.peers.wraith import end_well
+
+DNS = Address("127.0.0.1", 5353)
 
 # As systemd hands over a listening socket (sd_listen_fds(3)): descriptor 3, and our own number.
 _BEGIN = """
@@ -62,7 +65,7 @@ class FarSide:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             begin: list[str | Path] = [sys.executable, "-c", _BEGIN, str(listener.fileno())]
             self.process = Process(
-                [*_own_network(), *begin, *serve],
+                with_private_hosts([*_own_network(), *begin, *serve], ask.hosts, self._home),
                 self._home / "serve.log",
                 clean_environment(self._home),
                 pass_fds=[ready.writer, listener.fileno()],
@@ -85,9 +88,12 @@ class FarSide:
             enter += ["-U", "--preserve-credentials"]
         return self._stage.process([*enter, "--", *command])
 
-    def dns(self, *records: str) -> Address:
+    def ip(self, *words: str) -> None:
+        """Change that network, in the words of ip(8)."""
+        assert self.run(require_tool("ip"), *words).wait() == 0, words
+
+    def dns(self, *records: str, where: Address = DNS) -> Address:
         """A DNS server that knows these names, as dnsmasq writes them: `name,address`."""
-        where = Address("127.0.0.1", 5353)
         options: list[str] = [f"--port={where.port}", f"--listen-address={where.host}"]
         options += ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]
         options += ["--bind-interfaces", "--pid-file=", "--log-facility=-", "--user="]

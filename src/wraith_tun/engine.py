@@ -171,6 +171,7 @@ class Engine:
         if not flow.back:  # else it was open, and has ended otherwise
             reset = ip.refusal(flow.syn, version)
             self.write(ip.unreachable(flow.syn, version, why) if why else reset)
+            self.drain()  # the error may set a late SYN free (RFC 6069), which is still this flow's
 
     def _admitted(self, flow: Flow) -> Work[socket.socket]:
         """The application's connection, as the kernel accepts it. Raises `TimeoutError`."""
