@@ -167,10 +167,9 @@ class Engine:
             self._flows.end(flow, self.loop.now)
 
     def _refuse(self, flow: Flow, why: Unreachable | None) -> None:
-        version = ip.IPV4 if len(flow.ends) == 12 else ip.IPV6
+        syn, version = flow.syn, ip.IPV4 if len(flow.ends) == 12 else ip.IPV6
         if not flow.back:  # else it was open, and has ended otherwise
-            reset = ip.refusal(flow.syn, version)
-            self.write(ip.unreachable(flow.syn, version, why) if why else reset)
+            self.write(ip.unreachable(syn, version, why) if why else ip.refusal(syn, version))
             self.drain()  # the error may set a late SYN free (RFC 6069), which is still this flow's
 
     def _admitted(self, flow: Flow) -> Work[socket.socket]:
