@@ -15,14 +15,9 @@ from tests.support.loops import LOOPS, NewLoop, run_under
 from tests.support.sockets import tcp_pair
 from wraith.streams.direct import DirectReceiver
 from wraith.streams.memory import memory_pair
+from wraith.streams.sealing import UNREAD_ANSWERS, Handshake
 from wraith.streams.socket_stream import open_socket_stream
-from wraith.streams.tls_stream import (
-    FIRST_BYTES,
-    UNREAD_ANSWERS,
-    Handshake,
-    Opening,
-    TlsStream,
-)
+from wraith.streams.tls_stream import FIRST_BYTES, Opening, TlsStream
 from wraith.testing import PROMISES, MakePair, Recorder
 from wraith.transports import as_nginx
 
@@ -416,9 +411,11 @@ async def test_several_small_records_arrive_where_openssl_has_read_ahead(certifi
     assert as_nginx.shape(context)
     ends = Ends(context, trusting())
     ends.carry()
-    assert ends.server._tls is not None
-    direct, bios = Direct(1000), (ends.server._incoming, ends.server._outgoing)
-    taken = TlsStream.taken_over(direct, Handshake(ends.server._tls, *bios, b""))
+    sealing, direct = ends.server._buffered, Direct(1000)
+    assert sealing is not None
+    assert isinstance(sealing.tls, ssl.SSLObject)
+    handshake = Handshake(sealing.tls, sealing._incoming, sealing._outgoing)
+    taken = TlsStream.taken_over(direct, handshake)
     taken.connection_made(Wire())
     for piece in (b"one", b"two", b"three"):
         ends.client.write(piece)
@@ -470,14 +467,15 @@ async def test_answers_that_nobody_reads_are_bounded(certificate: Made) -> None:
     """As if OpenSSL had answered a key update in each turn."""
     ends = Ends(certificate.server_context(), trusting())
     ends.carry()
-    answer = bytes(1000)
+    sealing, answer = ends.server._buffered, bytes(1000)
+    assert sealing is not None
     for _ in range(UNREAD_ANSWERS // len(answer) + 10):  # each is read: no end of them
-        ends.server._outgoing.write(answer)
-        ends.server._answer()
+        sealing._outgoing.write(answer)
+        ends.server._flush()
     assert ends.down.is_open()
     ends.down.unsent = 1
     while ends.down.is_open():
-        ends.server._outgoing.write(answer)
-        ends.server._answer()
+        sealing._outgoing.write(answer)
+        ends.server._flush()
         assert len(ends.down.sent) < 4 * UNREAD_ANSWERS
     assert ends.down.ended == "aborted"

@@ -14,7 +14,7 @@ import ssl
 from typing import Protocol
 
 from wraith.streams.relay import LINGER_ZERO
-from wraith.streams.tls_stream import Handshake
+from wraith.streams.sealing import Handshake
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError)
 

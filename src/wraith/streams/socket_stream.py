@@ -178,7 +178,7 @@ class SocketStream(asyncio.Transport):
             raise RuntimeError("cannot write after write_eof()")
         if not self._unsent:
             try:
-                sent = self._sock.send(data)
+                sent = self._send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
@@ -196,10 +196,14 @@ class SocketStream(asyncio.Transport):
             except Exception as error:
                 self._fault(error)
 
-    def _drain(self) -> None:
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        """How many bytes of it the kernel has taken."""
         assert self._sock is not None
+        return self._sock.send(data)
+
+    def _drain(self) -> None:
         try:
-            sent = self._sock.send(self._unsent)
+            sent = self._send(self._unsent)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:

@@ -1,12 +1,9 @@
 """TLS as a stream on top of another stream, for either side.
 
-    protocol ──write──► seal ──► outgoing ──► stream below
-    protocol ◄─ bytes ─ open ◄── incoming ◄── stream below
-
-OpenSSL works between two buffers in memory and never sees a socket. So every byte of the peer's
-goes through our hands, and every byte of ours is sent, the alert of a handshake that failed too:
-asyncio's own TLS drops that one. It also makes half-close possible, and lets the server look at the
-first bytes before it chooses how to answer. What this costs is measured in decision 013.
+asyncio's own TLS drops the alert of a handshake that failed and has no half-close; this one sends
+it, and has it. A server can look at the first bytes before it chooses how to answer. Where the
+stream below is one of our sockets, OpenSSL takes that (`SealedSocket`); over any other it works
+between two buffers in memory (`BufferedSealing`). What either costs is measured in decision 027.
 """
 
 from __future__ import annotations
@@ -15,28 +12,17 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 from wraith.streams.direct import DirectReceiver
 from wraith.streams.hub import running_hub
+from wraith.streams.opened_records import OPEN_AT_ONCE, OpenedRecords
+from wraith.streams.sealed_socket import SealedSocket, Sealer
+from wraith.streams.sealing import BufferedSealing, Handshake
 from wraith.streams.socket_stream import HIGH_WATER, SocketStream
-
-RECORD = 16384
-"""The most that one record holds (RFC 8446 section 5.1)."""
-
-SEAL_AT_ONCE = 256 * 1024
-"""Bytes sealed before they are sent: about one large packet of SSH. Fewer would stay in the
-processor's cache, and cost more in calls than that saves."""
-
-OPEN_AT_ONCE = 256 * 1024
-"""Sealed bytes received in one go, for the same reason."""
 
 FIRST_BYTES = 64 * 1024
 """Bytes that a server looks at, at most, before it must have chosen how to answer."""
-
-UNREAD_ANSWERS = 64 * 1024
-"""Answers to key updates that wait for the peer to read; whoever asks for more is cut off."""
 
 Opening = Callable[[bytes], "ssl.SSLContext | asyncio.Protocol | None"]
 """How a server answers, by the first bytes that came in.
@@ -46,18 +32,7 @@ stream below, from its first byte on: then the protocol on top hears no more.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """A handshake that somebody else has done, on the server's side, and where it got to."""
-
-    tls: ssl.SSLObject
-    incoming: ssl.MemoryBIO
-    outgoing: ssl.MemoryBIO
-    opened: bytes = b""
-    """What was read inside TLS already; it is delivered first."""
-
-
-class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
+class TlsStream(OpenedRecords, DirectReceiver, Sealer):
     """A stream to the protocol above it, a protocol to the stream below.
 
     On the server's side `connection_made` is called at once and the handshake follows, under the
@@ -79,36 +54,26 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
 
         `on_secured` is called once, when the handshake is done and before any byte is delivered.
         """
-        super().__init__()
-        self._protocol = protocol
+        super().__init__(protocol)
         self._opening = opening
         self._server_name = server_name
         self._on_secured = on_secured
-        self._below: asyncio.Transport
-        self._scratch: memoryview
+        self._greeted = False
+        self._scratch: memoryview | None = None
         self._first = bytearray()
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls: ssl.SSLObject | None = None
-        self._secured = False
-        self._answers = 0
+        self._handshake: Handshake | None = None
+        self._buffered: BufferedSealing | None = None  # `_sealing`, where it must be fed
         self._early = bytearray()  # written before the handshake was done
-        self._held = bytearray()  # opened, and not delivered yet
-        self._reads_ahead = False  # whether OpenSSL may hold records that it has not opened
-        self._more = False  # whether there may be something to deliver without a new byte
-        self._paused = self._closing = self._read_eof = self._wrote_eof = self._full = False
-        self._below_full = False
-        self._delivery: asyncio.Handle | None = None
+        self._wrote_eof = self._full = self._below_full = False
         self._error: Exception | None = None
 
     @classmethod
     def taken_over(cls, protocol: asyncio.Protocol, handshake: Handshake) -> Self:
         """The server's side of a connection on which the handshake is done already."""
         stream = cls(protocol, lambda _first: None)
-        stream._tls = handshake.tls
-        stream._incoming, stream._outgoing = handshake.incoming, handshake.outgoing
+        stream._handshake = handshake
         stream._held += handshake.opened
         stream._secured = stream._more = True
-        stream._reads_ahead = True  # such a context may be made to (SSL_CTX_set_read_ahead)
         return stream
 
     def __repr__(self) -> str:
@@ -118,13 +83,22 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
     # The stream below
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The stream below is there."""
+        """The stream below is there, or another one in its place."""
         assert isinstance(transport, asyncio.Transport)
+        if (
+            type(transport) is SocketStream
+            and not self._greeted
+            and self._handshake is None
+            and SealedSocket.under(transport, self) is not None
+        ):
+            return  # it has called this again
         self._below = transport
-        ours = isinstance(transport, SocketStream)
-        # Only our own streams fill the buffer and hand it over in one go.
-        shared = running_hub().scratch if ours else memoryview(bytearray(OPEN_AT_ONCE))
-        self._scratch = shared[:OPEN_AT_ONCE]
+        if self._greeted:
+            return
+        self._greeted = True
+        if self._handshake is not None:
+            # A context such as theirs may be made to read ahead (SSL_CTX_set_read_ahead).
+            self._use(BufferedSealing(transport, self._handshake, reads_ahead=True))
         self._protocol.connection_made(self)
         self._deliver_soon()
         if self._server_name is not None and not self._closing:
@@ -133,27 +107,49 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
 
     def get_buffer(self) -> memoryview:
         """Where the stream below puts sealed bytes."""
+        if self._scratch is None:
+            ours = isinstance(self._below, SocketStream)
+            # Only our own streams fill the buffer and hand it over in one go.
+            shared = running_hub().scratch if ours else memoryview(bytearray(OPEN_AT_ONCE))
+            self._scratch = shared[:OPEN_AT_ONCE]
         return self._scratch
 
     def buffer_updated(self, count: int) -> None:
         """Sealed bytes are there."""
-        self.data_received(self._scratch[:count])
+        self.data_received(self.get_buffer()[:count])
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Sealed bytes from the stream below."""
         if self._closing:
             return
-        if self._tls is None:
+        if self._buffered is None:
             self._first += data
             self._choose()
             return
-        self._incoming.write(data)
+        self._buffered.feed(data)
         self._work()
+
+    def first_bytes_wait(self, first: bytes) -> None:
+        """As `Sealer.first_bytes_wait`."""
+        assert isinstance(self._below, SealedSocket)
+        chosen = self._choice(first)
+        if isinstance(chosen, ssl.SSLContext):
+            self._start(chosen)
+        else:
+            self._below.let_through()
+
+    def sealed_bytes_wait(self) -> None:
+        """As `Sealer.sealed_bytes_wait`."""
+        if not self._closing:
+            self._work()
+
+    def _choice(self, first: bytes) -> ssl.SSLContext | asyncio.Protocol | None:
+        opening = self._opening
+        return opening if isinstance(opening, ssl.SSLContext) else opening(first)
 
     def _choose(self) -> None:
         """Find out how to answer, and begin."""
-        opening = self._opening
-        chosen = opening if isinstance(opening, ssl.SSLContext) else opening(bytes(self._first))
+        chosen = self._choice(bytes(self._first))
         if isinstance(chosen, ssl.SSLContext):
             self._start(chosen)
         elif chosen is not None:
@@ -165,15 +161,20 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
             self._fail(ConnectionAbortedError("no TLS handshake begins like this"))
 
     def _start(self, context: ssl.SSLContext) -> None:
-        self._tls = context.wrap_bio(
-            self._incoming,
-            self._outgoing,
-            server_side=self._server_name is None,
-            server_hostname=self._server_name,
-        )
-        self._incoming.write(self._first)
-        self._first.clear()
+        below = self._below
+        if isinstance(below, SealedSocket):
+            if not below.begin(context, self._server_name):
+                return
+            self._sealing = below
+        else:
+            self._use(BufferedSealing.begin(below, context, self._server_name))
+            assert self._buffered is not None
+            self._buffered.feed(self._first)
+            self._first.clear()
         self._work()
+
+    def _use(self, buffered: BufferedSealing) -> None:
+        self._sealing = self._buffered = buffered
 
     def eof_received(self) -> bool:
         """The stream below has ended: cleanly only if the peer has said so inside TLS before."""
@@ -220,20 +221,27 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
             return
         if self._paused:
             self._more = True
+            self._below.pause_reading()
         else:
             self._deliver()
 
     def _shake_hands(self) -> None:
-        assert self._tls is not None
+        sealing = self._sealing
+        assert sealing is not None
         try:
-            self._tls.do_handshake()
+            sealing.tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
-            return
-        except (ssl.SSLError, ssl.CertificateError) as error:
+        except ssl.SSLWantWriteError:
+            sealing.wait_for_room()
+        except OSError as error:
             self._fail(error)
-            return
-        self._flush()
+        else:
+            self._flush()
+            if not self._closing:
+                self._hands_shaken()
+
+    def _hands_shaken(self) -> None:
         self._secured = True
         if self._paused:
             self._below.pause_reading()
@@ -242,162 +250,17 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         if self._early and not self._closing:
             early = bytes(self._early)
             self._early.clear()
-            self._seal(memoryview(early))
+            self._seal(early)
             self._tell_full()
         if self._wrote_eof and not self._closing:
             self._say_goodbye()
 
-    # Reading
-
-    def _deliver(self) -> None:
-        """Hand on whatever can be opened."""
-        self._more = True
-        if self._held:
-            self._deliver_held()
-        protocol: object = self._protocol
-        if isinstance(protocol, DirectReceiver):
-            self._deliver_into(protocol)
-        else:
-            self._deliver_pieces()
-        if self._outgoing.pending:
-            self._answer()
-
-    def _answer(self) -> None:
-        """Send the answer to a key update (RFC 8446 section 4.6.3), to a peer that reads them."""
-        self._answers += self._outgoing.pending
-        self._flush()
-        if not self._below.get_write_buffer_size():
-            self._answers = 0
-        elif self._answers > UNREAD_ANSWERS:
-            self._fail(ConnectionAbortedError("the peer asks for new keys and does not read"))
-
-    def _may_deliver(self) -> bool:
-        return not (self._paused or self._closing or self._read_eof)
-
-    def _deliver_into(self, receiver: DirectReceiver) -> None:
-        """Open records straight into the receiver's buffer, as many as it takes at a time."""
-        assert self._tls is not None
-        read, pending, incoming = self._tls.read, self._tls.pending, self._incoming
-        while self._may_deliver():
-            now: object = self._protocol
-            if now is not receiver:
-                self._deliver()
-                return
-            space = receiver.get_buffer()
-            size, filled, ended = len(space), 0, False
-            error: ssl.SSLError | None = None
-            try:
-                while filled < size:
-                    # With a buffer it returns a count; the stubs know only the other form.
-                    count: int = read(size - filled, space[filled:])  # type: ignore[assignment]
-                    filled += count
-                    if count == RECORD:
-                        continue  # the usual case of bulk; at the end OpenSSL says so itself
-                    if not count:
-                        ended = True
-                        break
-                    if not (self._reads_ahead or incoming.pending or pending()):
-                        self._more = False  # a message of its own: spares the exception
-                        break
-            except ssl.SSLWantReadError:
-                self._more = False
-            except ssl.SSLZeroReturnError:
-                ended = True
-            except ssl.SSLError as caught:
-                error = caught
-            if filled:
-                receiver.buffer_updated(filled)
-                if not self._may_deliver():  # an end is met again by the next reading
-                    self._more = True
-                    return
-            if ended:
-                self._end_of_file()
-            elif error is not None:
-                self._fail(error)
-            elif self._more:
-                continue
-            return
-
-    def _deliver_pieces(self) -> None:
-        """Open record by record, for protocols of the usual kind."""
-        while self._may_deliver():
-            data = self._open_record()
-            if not data:
-                return
-            self._protocol.data_received(data)
-
-    def _open_record(self) -> bytes:
-        """The content of the next record; b"" where there is none, or when the peer has ended."""
-        assert self._tls is not None
+    def _flush(self) -> None:
+        assert self._sealing is not None
         try:
-            data = self._tls.read(RECORD)
-        except ssl.SSLWantReadError:
-            self._more = False
-            return b""
-        except ssl.SSLZeroReturnError:
-            data = b""
-        except ssl.SSLError as error:
+            self._sealing.flush()
+        except OSError as error:
             self._fail(error)
-            return b""
-        if not data:
-            self._end_of_file()
-        return data
-
-    def _deliver_held(self) -> None:
-        """What was opened before it could be delivered."""
-        while self._held and self._may_deliver():
-            protocol = self._protocol
-            if isinstance(protocol, DirectReceiver):
-                space = protocol.get_buffer()
-                count = min(len(space), len(self._held))
-                space[:count] = self._held[:count]
-                del self._held[:count]
-                protocol.buffer_updated(count)
-            else:
-                data = bytes(self._held)
-                self._held.clear()
-                protocol.data_received(data)
-
-    def _end_of_file(self) -> None:
-        self._read_eof = True
-        self._more = False
-        if not self._protocol.eof_received():
-            self.close()
-
-    def is_reading(self) -> bool:
-        """Whether received bytes are delivered."""
-        return not self._paused and not self._closing and not self._read_eof
-
-    def pause_reading(self) -> None:
-        """Deliver nothing until `resume_reading`."""
-        self._paused = True
-        if self._secured and not self._closing:
-            self._below.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Deliver again; after the end-of-file there is nothing more to deliver."""
-        if not self._paused:
-            return
-        self._paused = False
-        if self._closing:
-            return
-        self._below.resume_reading()
-        self._deliver_soon()
-
-    def _deliver_soon(self) -> None:
-        if self._more and self._delivery is None and self._may_deliver():
-            self._delivery = asyncio.get_running_loop().call_soon(self._deliver_later)
-
-    def _deliver_later(self) -> None:
-        self._delivery = None
-        if not self._secured or not self._may_deliver():
-            return
-        try:
-            self._deliver()
-        except Exception as error:  # the protocol raised: the end of this connection only
-            context = {"message": "a protocol failed", "exception": error, "transport": self}
-            asyncio.get_running_loop().call_exception_handler(context)
-            self.abort()
 
     # Writing
 
@@ -408,30 +271,17 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         if self._wrote_eof:
             raise RuntimeError("cannot write after write_eof()")
         if self._secured:
-            view = memoryview(data)
-            while len(view) > SEAL_AT_ONCE + RECORD:  # no crumb is left for a write of its own
-                self._seal(view[:SEAL_AT_ONCE])
-                view = view[SEAL_AT_ONCE:]
-            if view:
-                self._seal(view)
+            self._seal(data)
             return
         self._early += data
         self._tell_full()
 
-    def _seal(self, data: memoryview) -> None:
-        assert self._tls is not None
-        write, sealed, size = self._tls.write, 0, len(data)
+    def _seal(self, data: bytes | bytearray | memoryview) -> None:
+        assert self._sealing is not None
         try:
-            while sealed < size:
-                sealed += write(data[sealed:])
-        except ssl.SSLError as error:
+            self._sealing.write(data)
+        except OSError as error:
             self._fail(error)
-            return
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._outgoing.pending:
-            self._below.write(self._outgoing.read())
 
     def can_write_eof(self) -> bool:
         """Half-close is supported: `close_notify` ends one direction (RFC 8446 section 6.1)."""
@@ -446,23 +296,10 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
             self._say_goodbye()
 
     def _say_goodbye(self) -> None:
-        """Send `close_notify`.
-
-        OpenSSL then looks for the peer's and takes a record with data for an error, for good. So
-        what is there is opened first.
-        """
-        assert self._tls is not None
-        while not self._read_eof and not self._closing:
-            try:
-                data = self._tls.read(RECORD)
-            except ssl.SSLError:
-                break  # nothing more; or an error that the next reading meets again
-            if not data:
-                break
-            self._held += data
-        with contextlib.suppress(ssl.SSLError):  # the peer's goodbye is not there yet
-            self._tls.unwrap()
-        self._flush()
+        assert self._sealing is not None
+        held = self._sealing.say_goodbye()
+        if not self._read_eof and not self._closing:
+            self._held += held
         self._more = True
         self._deliver_soon()
 
@@ -503,31 +340,25 @@ class TlsStream(asyncio.Transport, DirectReceiver, asyncio.Protocol):
         if self._closing:
             return
         self._error = error
-        self._flush()
         self._closing = True
+        if self._sealing is not None:
+            with contextlib.suppress(OSError):
+                self._sealing.flush()
         if self._below.get_write_buffer_size():
             self._below.abort()  # a peer that does not read gets no alert
         else:
             self._below.close()
 
-    # The protocol on top, and what is known of the peer
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the stream to another protocol."""
-        assert isinstance(protocol, asyncio.Protocol)
-        self._protocol = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol that now reads the stream."""
-        return self._protocol
+    # What is known of the peer
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`ssl_object`, `cipher` and `peercert` as asyncio has them, and what is known below."""
-        if self._tls is not None:
+        tls = self._sealing.tls if self._sealing is not None else None
+        if tls is not None:
             if name == "ssl_object":
-                return self._tls
+                return tls
             if name == "cipher":
-                return self._tls.cipher()
+                return tls.cipher()
             if name == "peercert":
-                return self._tls.getpeercert()
+                return tls.getpeercert()
         return self._below.get_extra_info(name, default)
