@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import ipaddress
-import random
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,11 +12,11 @@ from wraith._version import __version__
 from wraith.dialing.lookups import Lookups
 from wraith.dialing.proxied import ProxiedDialer
 from wraith.dialing.via_proxy import ViaProxy
-from wraith.policy.limits import StartupLimits
-from wraith.policy.penalties import Offence, Penalties
+from wraith.policy.penalties import Offence
 from wraith.protocol import capabilities
 from wraith.pubsub.bus import Bus
 from wraith.server import audit
+from wraith.server.admissions import Admissions, LocalAdmissions
 from wraith.server.counts import Counts
 from wraith.server.identity_store import IdentityStore
 from wraith.server.metrics import Metrics, start_metrics
@@ -41,8 +39,6 @@ DRAIN = 2.0
 
 GOODBYE = 1.0
 """Seconds in which a peer must take our goodbye."""
-
-LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 class Server:
@@ -69,12 +65,7 @@ class Server:
         self.metrics: Metrics | None = None
         self._acceptors: list[Acceptor] = []
         self._peers: set[PeerSession] = set()
-        self._startups = StartupLimits(
-            options.max_startups, options.max_startups_per_ip, options.max_connections_per_ip
-        )
-        # Behind a forwarder on this machine everybody comes from loopback: there one guilty
-        # client would shut out all the others.
-        self._penalties = Penalties(exempt=LOOPBACK)
+        self.admissions: Admissions = LocalAdmissions(options, self.counts)
         self._host_key: PrivateKey
         self.host_key_created = False
         self._closing = False
@@ -135,6 +126,11 @@ class Server:
         )
 
     @property
+    def counts_channels(self) -> bool:
+        """Whether somebody wants to know what became of each channel."""
+        return self.metrics is not None
+
+    @property
     def metrics_address(self) -> HostPort | None:
         """Where the metrics are, if they are shown."""
         return self.metrics.address if self.metrics is not None else None
@@ -163,12 +159,15 @@ class Server:
         Raises `UsageError`, `IdentityError` or `ListenError`; then nothing is left open.
         """
         self.identities.load()
-        self._load_host_key()
+        self._host_key, self.host_key_created = host_key_of(self.options)
         self._settings = self._make_settings()
         self.bus.start()
         metrics_address = self.options.metrics_address()
         if metrics_address is not None:
             self.metrics = await start_metrics(self, metrics_address)
+        await self._begin_to_accept()
+
+    async def _begin_to_accept(self) -> None:
         for acceptor in self.options.acceptors():
             self._acceptors.append(acceptor)
             await acceptor.start(self._accept)
@@ -184,14 +183,6 @@ class Server:
             max_channels=options.max_channels,
             rekey_bytes=options.rekey_bytes,
         )
-
-    def _load_host_key(self) -> None:
-        key = self.options.key
-        if isinstance(key, bytes):
-            self._host_key = load_private_key(key, name="the host key in memory")
-            return
-        path = Path(key).expanduser() if key is not None else state_dir() / "host_ed25519"
-        self._host_key, self.host_key_created = read_or_create_host_key(path)
 
     def reload(self, options: ServeOptions | None = None) -> None:
         """Read keys and certificates again; what is bad keeps its old value and is reported.
@@ -209,9 +200,7 @@ class Server:
         self.rules = options.access_rules()
         self.proxied = _proxied(options)
         self.remote_listeners.scope = options.remote_forward_scope()
-        self._startups.max_startups = options.max_startups
-        self._startups.max_per_address = options.max_startups_per_ip
-        self._startups.max_connections_per_ip = options.max_connections_per_ip
+        self.admissions.reload(options)
         self._settings = self._make_settings()
 
     async def close(self, drain: float = DRAIN) -> None:
@@ -259,18 +248,13 @@ class Server:
     def _accept(self, info: PeerInfo) -> asyncio.Protocol | None:
         if self._closing:
             return None
-        if self._penalties.refused_for(info.address, self._now()) > 0:
-            audit.connection_refused(info, "penalty")
-            self.counts.connections["penalty"] += 1
-            return None
-        admission = self._startups.begin(info.address, random.random())  # noqa: S311 - early drop
-        if admission.token is None:
-            audit.connection_refused(info, admission.refusal or "")
-            self.counts.connections[admission.refusal or ""] += 1
-            return None
+        token = self.admissions.begin(info)
+        return self.admit(info, token) if token is not None else None
+
+    def admit(self, info: PeerInfo, token: int) -> asyncio.Protocol:
+        """What speaks SSH with a peer that has been given a place."""
         audit.connection_opened(info)
-        self.counts.connections["accepted"] += 1
-        peer = PeerSession(self, info, admission.token)
+        peer = PeerSession(self, info, token)
         self._peers.add(peer)
         protocol = serve_ssh(self._settings, peer)
         peer.abort = protocol.abort
@@ -284,20 +268,15 @@ class Server:
 
     def authenticated(self, token: int) -> None:
         """A peer has proved who it is, and no longer counts as a start-up."""
-        self._startups.authenticated(token)
+        self.admissions.authenticated(token)
 
     def ended(self, peer: PeerSession, token: int, offence: Offence | None) -> None:
         """A peer is gone; `offence` is what its address has to answer for."""
-        self._startups.end(token)
         came, went = peer.traffic
         self.counts.bytes_in += came
         self.counts.bytes_out += went
         self._peers.discard(peer)
-        if offence is not None:
-            self._penalties.penalise(peer.address, offence, self._now())
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        self.admissions.end(token, peer.address, offence)
 
 
 def _proxied(options: ServeOptions) -> ProxiedDialer | None:
@@ -306,6 +285,15 @@ def _proxied(options: ServeOptions) -> ProxiedDialer | None:
     if proxy is None:
         return None
     return ProxiedDialer(ViaProxy(proxy), options.connect_timeout, ProxyWatch(proxy).note)
+
+
+def host_key_of(options: ServeOptions) -> tuple[PrivateKey, bool]:
+    """The host key that the options name, and whether it was made just now."""
+    key = options.key
+    if isinstance(key, bytes):
+        return load_private_key(key, name="the host key in memory"), False
+    path = Path(key).expanduser() if key is not None else state_dir() / "host_ed25519"
+    return read_or_create_host_key(path)
 
 
 def serve(options: ServeOptions) -> Server:

@@ -151,7 +151,7 @@ class PeerSession:
     def _channel(self, result: str) -> None:
         """A channel was asked for, and this became of it."""
         audit.channel(self._info, result)
-        if self._server.metrics is not None:
+        if self._server.counts_channels:
             self._server.counts.channels[result] += 1
 
     def connect(self, destination: Destination, outcome: Outcome) -> Attempt | None:
@@ -159,7 +159,7 @@ class PeerSession:
         if self._router is None:
             outcome.failed(Refusal.PROHIBITED)
             return None
-        if audit.shows_channels() or self._server.metrics is not None:
+        if audit.shows_channels() or self._server.counts_channels:
             outcome = _Audited(self._channel, outcome)
         return self._router.connect(destination, outcome)
 

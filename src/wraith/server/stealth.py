@@ -14,16 +14,15 @@ from wraith.protocol.first_bytes import Doorkeeper
 from wraith.server.front_door import Caller, FrontDoor
 from wraith.server.sockets import TlsSocket
 from wraith.server.upstream import Upstream
-from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.socket_stream import SocketStream
 from wraith.streams.tls_stream import TlsStream
 from wraith.transports import as_nginx
-from wraith.transports.base import Accept, Acceptor, ServeSettings
+from wraith.transports.base import Accept, Acceptor, ProtocolFactory, ServeSettings
 from wraith.transports.stealth import read_secret
 from wraith.transports.tcp import Greeter
 from wraith.transports.tls_acceptor import Certificates, TlsAcceptor, certificates_of
-from wraith.values.address import HostPort, ListenAddress
+from wraith.values.address import ListenAddress
 from wraith.values.upstream_url import UpstreamUrl, parse_upstream_url
 
 _log = logging.getLogger("wraith.server")
@@ -85,13 +84,10 @@ class StealthAcceptor(TlsAcceptor):
         chosen = self._opening(first)
         return chosen if isinstance(chosen, ssl.SSLContext) else None
 
-    async def _listen(self, accept: Accept) -> Listener:
+    def greeter(self, accept: Accept) -> ProtocolFactory:
+        """As `SharedAcceptor.greeter`: everybody comes to the door first."""
         self._accept = accept
-        return await listen(
-            HostPort(self._address.host, self._address.port),
-            lambda: self._headers.first(Caller(self._door)),
-            hint="choose another port, for example --listen tls://0.0.0.0:8443",
-        )
+        return lambda: Caller(self._door)
 
     def _hand_over(self, wire: TlsSocket, early: bytes) -> None:
         """One of ours: from here on it is a TLS connection like any other."""

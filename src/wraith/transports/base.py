@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wraith.policy.trusted_proxies import TrustedProxies
 from wraith.values.address import ListenAddress
@@ -112,6 +112,27 @@ class Acceptor(Protocol):
 
     def reload(self, settings: ServeSettings) -> None:
         """Read again what it keeps in files; what is bad keeps its old value and is logged."""
+        ...
+
+
+@runtime_checkable
+class SharedAcceptor(Protocol):
+    """An acceptor whose two halves can be in two processes: one listens, others greet.
+
+    `start` is the three together. Sockets travel between them, so only a transport that begins with
+    a bare one can be shared.
+    """
+
+    async def prepare(self) -> None:
+        """Have ready what streams are greeted with, such as a certificate."""
+        ...
+
+    def greeter(self, accept: Accept) -> ProtocolFactory:
+        """What makes the first protocol of each stream that has come in."""
+        ...
+
+    async def listen(self, first: ProtocolFactory) -> None:
+        """Bind, and set a `first` protocol on each stream that comes. Raises `ListenError`."""
         ...
 
 

@@ -94,9 +94,20 @@ class TcpAcceptor:
 
     async def start(self, accept: Accept) -> None:
         """Bind and begin to accept."""
+        await self.listen(self.greeter(accept))
+
+    async def prepare(self) -> None:
+        """As `SharedAcceptor.prepare`; TCP needs nothing."""
+
+    def greeter(self, accept: Accept) -> ProtocolFactory:
+        """As `SharedAcceptor.greeter`."""
+        return lambda: Greeter("tcp", accept)
+
+    async def listen(self, first: ProtocolFactory) -> None:
+        """As `SharedAcceptor.listen`."""
         self._listener = await listen(
             HostPort(self._address.host, self._address.port),
-            lambda: self._headers.first(Greeter("tcp", accept)),
+            lambda: self._headers.first(first()),
             hint="choose another port, for example --listen 0.0.0.0:2222",
         )
 
@@ -142,9 +153,18 @@ class InheritedTcpAcceptor:
 
     async def start(self, accept: Accept) -> None:
         """Begin to accept."""
-        self._listener = await listen_on(
-            self._sock, lambda: self._headers.first(Greeter("tcp", accept))
-        )
+        await self.listen(self.greeter(accept))
+
+    async def prepare(self) -> None:
+        """As `SharedAcceptor.prepare`; TCP needs nothing."""
+
+    def greeter(self, accept: Accept) -> ProtocolFactory:
+        """As `SharedAcceptor.greeter`."""
+        return lambda: Greeter("tcp", accept)
+
+    async def listen(self, first: ProtocolFactory) -> None:
+        """As `SharedAcceptor.listen`; the socket is bound already."""
+        self._listener = await listen_on(self._sock, lambda: self._headers.first(first()))
 
     def reload(self, settings: ServeSettings) -> None:
         """As `Acceptor.reload`; TCP keeps nothing in files."""

@@ -15,7 +15,7 @@ from wraith.streams.listening import Listener, listen
 from wraith.streams.log_line import log_event
 from wraith.streams.tls_stream import Opening, TlsStream
 from wraith.transports.acme_options import AcmeOptions
-from wraith.transports.base import Accept, Acceptor, ServeSettings
+from wraith.transports.base import Accept, Acceptor, ProtocolFactory, ServeSettings
 from wraith.transports.certificates import (
     SELF_SIGNED,
     CertificateSource,
@@ -89,14 +89,23 @@ class TlsAcceptor:
 
     async def start(self, accept: Accept) -> None:
         """Read the certificate, bind, and begin to accept. Raises `IdentityError` as well."""
+        await self.prepare()
+        await self.listen(self.greeter(accept))
+
+    async def prepare(self) -> None:
+        """As `SharedAcceptor.prepare`: read the certificate. Raises `IdentityError`."""
         await self._certificates.start()
         self._started = True
-        self._listener = await self._listen(accept)
 
-    async def _listen(self, accept: Accept) -> Listener:
-        return await listen(
+    def greeter(self, accept: Accept) -> ProtocolFactory:
+        """As `SharedAcceptor.greeter`."""
+        return lambda: TlsStream(Greeter("tls", accept), self._opening)
+
+    async def listen(self, first: ProtocolFactory) -> None:
+        """As `SharedAcceptor.listen`."""
+        self._listener = await listen(
             HostPort(self._address.host, self._address.port),
-            lambda: self._headers.first(TlsStream(Greeter("tls", accept), self._opening)),
+            lambda: self._headers.first(first()),
             hint="choose another port, for example --listen tls://0.0.0.0:8443",
         )
 
