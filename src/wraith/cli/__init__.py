@@ -20,6 +20,7 @@ from wraith.cli.options import version_option
 from wraith.cli.serve import serve
 from wraith.cli.status import status
 from wraith.cli.stream import stream
+from wraith.cli.worker import worker
 
 
 class Wraith(click.RichGroup):
@@ -52,7 +53,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, connect, status, doctor, stream, keygen, demo, engine):
+for _command in (serve, connect, status, doctor, stream, keygen, demo, engine, worker):
     cli.add_command(_command)
 
 

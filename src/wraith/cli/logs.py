@@ -11,17 +11,20 @@ import os
 import sys
 import time
 
+from wraith.streams.log_line import render
+
 
 class TextFormatter(logging.Formatter):
     """`2026-11-24 08:05:00 INFO connection opened remote_addr=…`; journald adds its own time."""
 
-    def __init__(self, *, timestamp: bool) -> None:
+    def __init__(self, *, timestamp: bool, **fields: object) -> None:
         super().__init__()
         self._timestamp = timestamp
+        self._fields = render("", fields)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of text."""
-        line = f"{record.levelname} {record.getMessage()}"
+        line = f"{record.levelname} {record.getMessage()}{self._fields}"
         if not self._timestamp:
             return line
         return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record.created))} {line}"
@@ -29,6 +32,10 @@ class TextFormatter(logging.Formatter):
 
 class JsonFormatter(logging.Formatter):
     """One object a line, with the event's fields beside `time`, `level` and `event`."""
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__()
+        self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -38,15 +45,18 @@ class JsonFormatter(logging.Formatter):
             "event": getattr(record, "event", record.getMessage()),
         }
         line.update(getattr(record, "fields", {}))
+        line.update(self._fields)
         return json.dumps(line, default=str)
 
 
-def configure(level: str, style: str) -> None:
-    """Send Wraith's log to stderr."""
+def configure(level: str, style: str, **fields: object) -> None:
+    """Send Wraith's log to stderr, with these fields on each line."""
     handler = logging.StreamHandler(sys.stderr)
     journald = "JOURNAL_STREAM" in os.environ
     handler.setFormatter(
-        JsonFormatter() if style == "json" else TextFormatter(timestamp=not journald)
+        JsonFormatter(**fields)
+        if style == "json"
+        else TextFormatter(timestamp=not journald, **fields)
     )
     own = logging.getLogger("wraith")
     own.handlers[:] = [handler]

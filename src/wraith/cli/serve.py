@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shlex
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -26,10 +27,13 @@ from wraith.streams.log_line import log_event
 from wraith.transports.acme_options import LETS_ENCRYPT
 
 if TYPE_CHECKING:
-    from wraith.server.options import ServeOptions
     from wraith.server.serve import Server
+    from wraith.server.workers.supervisor import Supervisor
 
 _log = logging.getLogger("wraith.server")
+
+MAX_WORKERS = 256
+"""More than any machine has processors for."""
 
 GROUPS = [
     {
@@ -75,6 +79,7 @@ GROUPS = [
             "--keepalive",
         ],
     },
+    {"name": "How it runs", "options": ["--workers"]},
     {"name": "What it tells", "options": ["--metrics"]},
     RUNNING,
 ]
@@ -251,9 +256,17 @@ serve_options = apply(
     common_options,
 )
 
+workers_option = option(
+    "--workers",
+    type=click.IntRange(min=1, max=MAX_WORKERS),
+    default=1,
+    metavar="N",
+    help="Processes that share the listening ports and serve together; tcp and tls only.",
+)
+
 
 @command(GROUPS)
-@serve_options
+@apply(serve_options, workers_option)
 @click.pass_context
 def serve(
     ctx: click.RichContext,
@@ -261,6 +274,7 @@ def serve(
     log_level: str,
     log_format: str,
     ready_fd: int | None,
+    workers: int,
     **values: Any,
 ) -> None:
     """Run the server: the way out of the tunnel.
@@ -273,6 +287,9 @@ def serve(
     from wraith.errors import UsageError, WraithError
     from wraith.policy.trusted_proxies import TrustedProxies
     from wraith.server.options import ServeOptions
+    from wraith.server.serve import Server
+    from wraith.server.workers.orders import check_shareable
+    from wraith.server.workers.supervisor import Supervisor
 
     logs.configure(log_level, log_format)
     try:
@@ -285,18 +302,31 @@ def serve(
             )
         listen = [*inherited, *named]
         options = ServeOptions(listen=listen, **values)
+        if workers > 1:
+            check_shareable(options)
     except WraithError as error:
         report.fail(error)
-    report.run(lambda: _serve(ctx, options, ready_fd, human=log_format == "text"))
+
+    def make() -> Server | Supervisor:
+        return (
+            Server(options)
+            if workers == 1
+            else Supervisor(options, workers, (log_level, log_format))
+        )
+
+    report.run(lambda: _serve(ctx, make, ready_fd, human=log_format == "text"))
 
 
 async def _serve(
-    ctx: click.Context, options: ServeOptions, ready_fd: int | None, *, human: bool
+    ctx: click.Context,
+    make: Callable[[], Server | Supervisor],
+    ready_fd: int | None,
+    *,
+    human: bool,
 ) -> int:
     from wraith.cli import systemd
-    from wraith.server.serve import Server
 
-    server = Server(options)
+    server = make()
     stop = report.Stop()
     async with server:
         stop.install(on_hangup=lambda: _reload(ctx, server))
@@ -307,7 +337,7 @@ async def _serve(
     return 0
 
 
-def _reload(ctx: click.Context, server: Server) -> None:
+def _reload(ctx: click.Context, server: Server | Supervisor) -> None:
     """Read the configuration file and the keys again; what is bad keeps its old values."""
     from wraith.cli import systemd
     from wraith.errors import WraithError
@@ -324,7 +354,7 @@ def _reload(ctx: click.Context, server: Server) -> None:
     systemd.notify("READY=1")
 
 
-def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
+def _announce(server: Server | Supervisor, ready_fd: int | None, *, human: bool) -> None:
     commands = connect_commands(server)
     facts: dict[str, object] = {
         "listen": list(server.listen_addresses),
@@ -349,7 +379,7 @@ def _announce(server: Server, ready_fd: int | None, *, human: bool) -> None:
     report.say("\n".join([f"\n{which}:\n", *(f"  {line}" for line in commands), ""]))
 
 
-def connect_commands(server: Server) -> list[str]:
+def connect_commands(server: Server | Supervisor) -> list[str]:
     """The lines to paste on the other side, one for each way in."""
     return [
         shlex.join(["wraith", "connect", *options, "--host-key", server.host_key_fingerprint])

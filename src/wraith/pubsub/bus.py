@@ -120,7 +120,8 @@ class Bus:
     """One server's bus. This program publishes and listens here, too.
 
     `may` is asked what channels may do, `backend` joins other servers, and `max_frame` is the limit
-    of one event in bytes. `ValueError` for one beyond 1 KiB to 64 MiB.
+    of one event in bytes. `ValueError` for one beyond 1 KiB to 64 MiB. `mark` tells its events from
+    those of others, in letters and digits; by default it is made up.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Bus:
         may: May | None = None,
         backend: BackendFactory = MemoryBackend,
         max_frame: int = DEFAULT_MAX_FRAME,
+        mark: str = "",
     ) -> None:
         self.max_frame = checked_max_frame(max_frame)
         self.figures = Figures()
@@ -137,7 +139,7 @@ class Bus:
         self._make_backend = backend
         self._alone = backend is MemoryBackend
         self._backend: Backend | None = None
-        self._mark = secrets.token_hex(8)
+        self._mark = mark or secrets.token_hex(8)
         self._channels: dict[str, dict[Channel, None]] = {}
         self._listeners = Listeners[BusEvent](self._wanted_here, self._unwanted_here)
         self._gap_listeners: list[Callable[[Gap], object]] = []

@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from wraith.errors import UsageError
 from wraith.protocol.http_head import HeadError, find_head_end, parse_head
+from wraith.server.counts import Counts
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import Listener, listen
 from wraith.values.address import HostPort
-
-if TYPE_CHECKING:
-    from wraith.server.serve import Server
 
 PATH = b"/metrics"
 
@@ -29,10 +27,41 @@ PATIENCE = 5.0
 """Seconds for a request, and for taking the answer."""
 
 
+class Counted(Protocol):
+    """What is shown: a server's figures, or those of all its workers."""
+
+    version: str
+
+    @property
+    def counts(self) -> Counts:
+        """What has been done so far."""
+        ...
+
+    @property
+    def stranger_count(self) -> int:
+        """Connections that have not authenticated."""
+        ...
+
+    @property
+    def session_count(self) -> int:
+        """Connections, authenticated or not."""
+        ...
+
+    @property
+    def channel_count(self) -> int:
+        """Open channels."""
+        ...
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent by all sessions so far."""
+        ...
+
+
 class Metrics:
     """The listener; made by `start_metrics`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Counted) -> None:
         # A heavy import, which nobody pays for without the option.
         from prometheus_client import CollectorRegistry
 
@@ -71,7 +100,7 @@ class Metrics:
         self._deadlines.close()
 
 
-async def start_metrics(server: Server, where: HostPort) -> Metrics:
+async def start_metrics(server: Counted, where: HostPort) -> Metrics:
     """Answer at `where`. Raises `ListenError`, and `UsageError` without the library."""
     try:
         metrics = Metrics(server)
@@ -87,7 +116,7 @@ async def start_metrics(server: Server, where: HostPort) -> Metrics:
 class _Collector:
     """Asks the server when it is asked, as the library wants it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Counted) -> None:
         self._server = server
 
     def collect(self) -> Iterator[Any]:

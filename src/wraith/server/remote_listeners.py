@@ -13,6 +13,7 @@ from typing import Protocol
 
 from wraith.errors import ListenError, WraithError
 from wraith.server.options import RemoteForwardScope
+from wraith.server.siblings import Vacate
 from wraith.streams.listening import Listener, listen
 from wraith.streams.relay import relay_pair, reset
 from wraith.streams.tasks import TaskSet
@@ -73,12 +74,18 @@ class ForwardListener:
 
 
 class RemoteListeners:
-    """All remote forwards of one server."""
+    """All remote forwards of one server.
 
-    def __init__(self, scope: RemoteForwardScope, tasks: TaskSet) -> None:
+    `elsewhere` asks the processes that serve together with this one to vacate an address.
+    """
+
+    def __init__(
+        self, scope: RemoteForwardScope, tasks: TaskSet, elsewhere: Vacate | None = None
+    ) -> None:
         self.scope = scope
         """Which addresses may be bound from now on."""
         self._tasks = tasks
+        self._elsewhere = elsewhere
         self._held: dict[Address, ForwardListener] = {}
 
     def __repr__(self) -> str:
@@ -92,7 +99,7 @@ class RemoteListeners:
         try:
             return await self._bind(holder, asked, address)
         except ListenError:
-            if not await self._vacate(holder, address):
+            if not await self._is_vacated(holder.fingerprint, address):
                 return None
         try:
             return await self._bind(holder, asked, address)
@@ -127,10 +134,15 @@ class RemoteListeners:
             if other is held:
                 del self._held[address]
 
-    async def _vacate(self, holder: Holder, address: Address) -> bool:
-        """Whether the address was held by a dead session of the same key, and is free now."""
+    async def _is_vacated(self, fingerprint: str, address: Address) -> bool:
+        if address in self._held or self._elsewhere is None:
+            return await self.vacate(fingerprint, address)
+        return await self._elsewhere(fingerprint, address)
+
+    async def vacate(self, fingerprint: str, address: Address) -> bool:
+        """Whether the address was held here by a dead session of this key, and is free now."""
         held = self._held.get(address)
-        if held is None or held.holder.fingerprint != holder.fingerprint:
+        if held is None or held.holder.fingerprint != fingerprint:
             return False
         if await held.holder.answers(PROBE_TIMEOUT):
             return False

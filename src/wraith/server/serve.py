@@ -25,6 +25,7 @@ from wraith.server.proxy_watch import ProxyWatch
 from wraith.server.remote_listeners import RemoteListeners
 from wraith.server.services import Services
 from wraith.server.session import PeerSession
+from wraith.server.siblings import Siblings
 from wraith.ssh.keys import PrivateKey, load_private_key, read_or_create_host_key
 from wraith.ssh.server_session import ServerSettings, serve_ssh, server_settings
 from wraith.state.folder import state_dir
@@ -44,28 +45,38 @@ GOODBYE = 1.0
 class Server:
     """An SSH server that lets people out.
 
-    Made by `wraith.serve`; an async context manager. Inside the context it accepts.
+    Made by `wraith.serve`; an async context manager. Inside the context it accepts. With `siblings`
+    it is one of several processes that serve together.
     """
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, siblings: Siblings | None = None) -> None:
         self.options = options
         self.rules = options.access_rules()
         self.proxied = _proxied(options)
         self.identities = IdentityStore(options)
         self.bus = Bus(
-            may=options.bus_may, backend=options.bus_backend(), max_frame=options.bus_max_frame
+            may=options.bus_may,
+            backend=options.bus_backend() if siblings is None else siblings.bus_backend,
+            max_frame=options.bus_max_frame,
+            mark=siblings.mark if siblings is not None else "",
         )
         """The event bus behind `wraith-control`; this program publishes and listens here."""
         self.services = Services(options.services, self.bus)
         self._tasks = TaskSet("server")
-        self.remote_listeners = RemoteListeners(options.remote_forward_scope(), self._tasks)
+        self.remote_listeners = RemoteListeners(
+            options.remote_forward_scope(),
+            self._tasks,
+            siblings.vacate if siblings is not None else None,
+        )
         self.lookups = Lookups()
         self.version = __version__
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self.metrics: Metrics | None = None
         self._acceptors: list[Acceptor] = []
         self._peers: set[PeerSession] = set()
-        self.admissions: Admissions = LocalAdmissions(options, self.counts)
+        self.admissions: Admissions = (
+            LocalAdmissions(options, self.counts) if siblings is None else siblings.admissions
+        )
         self._host_key: PrivateKey
         self.host_key_created = False
         self._closing = False

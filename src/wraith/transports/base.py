@@ -116,12 +116,15 @@ class Acceptor(Protocol):
 
 
 @runtime_checkable
-class SharedAcceptor(Protocol):
+class SharedAcceptor(Acceptor, Protocol):
     """An acceptor whose two halves can be in two processes: one listens, others greet.
 
     `start` is the three together. Sockets travel between them, so only a transport that begins with
     a bare one can be shared.
     """
+
+    transport: str
+    """The name of its transport, which says how streams are greeted."""
 
     async def prepare(self) -> None:
         """Have ready what streams are greeted with, such as a certificate."""

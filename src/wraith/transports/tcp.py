@@ -69,6 +69,8 @@ class TcpAcceptor:
     families. `trusted` are load balancers that say for whom they connect.
     """
 
+    transport = "tcp"
+
     def __init__(self, address: ListenAddress, trusted: TrustedProxies = NOBODY) -> None:
         self._address = address
         self._headers = ProxyHeaders(trusted)
@@ -127,6 +129,8 @@ class TcpAcceptor:
 
 class InheritedTcpAcceptor:
     """Accepts streams on a listening socket that another process has bound for us."""
+
+    transport = "tcp"
 
     def __init__(self, sock: socket.socket, trusted: TrustedProxies = NOBODY) -> None:
         self._sock = sock

@@ -46,6 +46,8 @@ class TlsAcceptor:
     say for whom they connect.
     """
 
+    transport = "tls"
+
     def __init__(
         self,
         address: ListenAddress,
