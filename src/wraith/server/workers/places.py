@@ -12,6 +12,7 @@ from typing import Any
 from wraith.policy.penalties import Offence
 from wraith.server.options import ServeOptions
 from wraith.server.workers.link import Link
+from wraith.streams.tasks import TaskSet
 from wraith.transports.base import PeerInfo
 from wraith.values.address import HostPort, UnixPath
 
@@ -93,12 +94,13 @@ class WaitingRoom(asyncio.Protocol):
         info: PeerInfo,
         places: Places,
         admit: Callable[[PeerInfo, int], asyncio.Protocol | None],
+        tasks: TaskSet,
     ) -> None:
         self._info = info
         self._places = places
         self._admit = admit
+        self._tasks = tasks
         self._stream: asyncio.Transport
-        self._asking: asyncio.Task[None] | None = None
         self._gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -106,7 +108,7 @@ class WaitingRoom(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._stream = transport
         transport.pause_reading()
-        self._asking = asyncio.get_running_loop().create_task(self._wait(), name="wait for a place")
+        self._tasks.spawn(self._wait(), "wait for a place")
 
     async def _wait(self) -> None:
         token = await self._places.ask(self._info)

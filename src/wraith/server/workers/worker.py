@@ -80,7 +80,7 @@ class WorkerServer(Server):
     def _let_wait(self, info: PeerInfo) -> asyncio.Protocol | None:
         if self._closing:
             return None
-        return WaitingRoom(info, self._places, self.admit_unless_closing)
+        return WaitingRoom(info, self._places, self.admit_unless_closing, self._tasks)
 
 
 class Worker:
