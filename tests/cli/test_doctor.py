@@ -23,6 +23,13 @@ def test_a_way_that_works_and_one_that_does_not(material: Material) -> None:
     assert wraith("doctor", *material.serve()).exit_code == 0
 
 
+def test_several_workers_are_examined_like_one(material: Material) -> None:
+    assert wraith("doctor", *material.serve("--workers", "2")).exit_code == 0
+    shared = wraith("doctor", *material.serve("--workers", "2", "--listen", "iroh://"))
+    assert shared.exit_code == 2
+    assert "several workers cannot share iroh://" in shared.stderr
+
+
 def test_what_cannot_be_examined_is_told() -> None:
     assert wraith("doctor", "connect").exit_code == 2
     assert "no server given" in wraith("doctor", "connect").stderr

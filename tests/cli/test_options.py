@@ -103,6 +103,7 @@ CASES = [
     Case("serve", "max-startups-per-ip", 20, "5", 5),
     Case("serve", "login-grace", 30.0, "10", 10.0),
     Case("serve", "keepalive", 15.0, "5", 5.0),
+    Case("serve", "workers", 1, "4", 4),
     Case("serve", "ready-fd", None, "9", 9),
     *common("serve"),
     *session("connect"),

@@ -67,16 +67,21 @@ async def _connect(options: Any) -> int:
 
 @command(SERVE_GROUPS)
 @serve_options
-def serve(log_level: str, log_format: str, ready_fd: int | None, **values: Any) -> None:
+def serve(
+    log_level: str, log_format: str, ready_fd: int | None, workers: int, **values: Any
+) -> None:
     """Examine what a server needs on its start: keys, ports, rules, limits of the system."""
     from wraith.cli import logs
     from wraith.errors import WraithError
     from wraith.server.doctor import examine
     from wraith.server.options import ServeOptions
+    from wraith.server.workers.orders import check_shareable
 
     logs.configure("warning" if log_level == "info" else log_level, log_format)
     try:
         options = ServeOptions(**values)
+        if workers > 1:
+            check_shareable(options)
     except WraithError as error:
         report.fail(error)
     raise SystemExit(_sum_up([_show(finding) for finding in examine(options)]))

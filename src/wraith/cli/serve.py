@@ -79,7 +79,7 @@ GROUPS = [
             "--keepalive",
         ],
     },
-    {"name": "How it runs", "options": ["--workers"]},
+    {"name": "Scale", "options": ["--workers"]},
     {"name": "What it tells", "options": ["--metrics"]},
     RUNNING,
 ]
@@ -252,21 +252,20 @@ serve_options = apply(
         show_default="off",
         help="Show counts as Prometheus text at http://ADDR:PORT/metrics.",
     ),
+    option(
+        "--workers",
+        type=click.IntRange(min=1, max=MAX_WORKERS),
+        default=1,
+        metavar="N",
+        help="Processes that share the listening ports and serve together; tcp and tls only.",
+    ),
     ready_option,
     common_options,
 )
 
-workers_option = option(
-    "--workers",
-    type=click.IntRange(min=1, max=MAX_WORKERS),
-    default=1,
-    metavar="N",
-    help="Processes that share the listening ports and serve together; tcp and tls only.",
-)
-
 
 @command(GROUPS)
-@apply(serve_options, workers_option)
+@serve_options
 @click.pass_context
 def serve(
     ctx: click.RichContext,

@@ -67,6 +67,17 @@ async def test_connections_go_to_the_one_with_the_fewest(desk: Desk) -> None:
     await desk.close()
 
 
+async def test_one_that_has_fallen_silent_gets_none_while_there_are_others(desk: Desk) -> None:
+    one, two = a_worker(1), a_worker(2)
+    one.heard -= 10
+    desk.came(one)
+    desk.came(two)
+    clients = [arrive(desk) for _ in range(2)]
+    assert [len(worker.giving.notes) for worker in (one, two)] == [0, 2]
+    for client in clients:
+        client.close()
+
+
 async def test_what_a_worker_says_of_anothers_connection_counts_for_nothing(desk: Desk) -> None:
     one, two = a_worker(1), a_worker(2)
     desk.came(one)

@@ -30,6 +30,9 @@ from wraith.transports.proxy_header import plain_address
 MAX_PARKED = 1024
 """Connections that wait while no worker is there; as many as the system keeps for a port."""
 
+STALE = 3.0
+"""Seconds without a word, which workers say every second, after which others are preferred."""
+
 
 @dataclass(slots=True)
 class _Asked:
@@ -96,7 +99,7 @@ class Desk:
         return token
 
     def _give(self, sock: socket.socket, note: Mapping[str, Any]) -> None:
-        number = self._shares.choose(self.workers)
+        number = self._shares.choose(self._lively() or self.workers)
         if number is not None:
             if note["token"] is not None:
                 self._shares.give(note["token"], number)
@@ -106,6 +109,11 @@ class Desk:
         else:
             sock.close()
             self.not_given(note)
+
+    def _lively(self) -> list[int]:
+        """The workers that have said something of late: one that is stuck would let wait."""
+        late = asyncio.get_running_loop().time() - STALE
+        return [number for number, worker in self.workers.items() if worker.heard > late]
 
     def not_given(self, note: Mapping[str, Any]) -> None:
         """A socket could not be given away, and is closed."""
