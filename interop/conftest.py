@@ -10,10 +10,12 @@ import pytest
 
 from interop.peers.origins import Digest, Echo
 from interop.peers.pairs import pairs_for, servers
-from interop.peers.process import descendants
+from interop.peers.process import Process, descendants
 from interop.peers.roles import Pair
+from interop.peers.shim import require_root
 from interop.peers.stage import Stage
 from interop.peers.tools import require_tool
+from interop.peers.uplink import DIRECT, FAR4, FAR6, Start, Uplink, start_shim
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +56,33 @@ def stage() -> Iterator[Stage]:
     left = set(descendants(os.getpid())) - before
     names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in left]
     assert not names, "the story left a child process behind"
+
+
+@pytest.fixture(scope="module")
+def uplink() -> Iterator[Uplink]:
+    """A machine with an uplink and a tunnel, for a shim of the whole system."""
+    require_root()
+    with Stage() as stage, Uplink(stage) as uplink:
+        assert uplink.page(FAR4) == DIRECT[0]
+        assert uplink.page(FAR6) == DIRECT[1]
+        yield uplink
+
+
+@pytest.fixture
+def start(uplink: Uplink) -> Iterator[Start]:
+    """Start the shim; afterwards everything must be exactly what it was."""
+    before, started = uplink.state(), list[Process]()
+
+    def start(*options: str) -> Process:
+        started.append(start_shim(uplink, *options))
+        return started[-1]
+
+    yield start
+    for shim in started:
+        if shim.running:
+            assert shim.stop() == 0, shim.log
+        assert "Traceback" not in shim.log
+    assert uplink.state() == before
 
 
 @pytest.fixture

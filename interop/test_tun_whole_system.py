@@ -10,54 +10,25 @@ from signal import SIGKILL
 
 import pytest
 
-from interop.peers.process import Process, wait_until
-from interop.peers.shim import require_root
+from interop.peers.process import wait_until
 from interop.peers.stage import Stage
 from interop.peers.tools import require_tool
 from interop.peers.uplink import (
     DIRECT,
     FAR,
+    FAR4,
+    FAR6,
     HOST,
     KNOWN_TO_ALL,
     ONLY_THERE,
     SERVER,
+    Start,
     Uplink,
     engine_of,
     gone,
-    start_shim,
 )
 
 pytestmark = pytest.mark.timeout(180)
-
-FAR4, FAR6 = "198.51.100.9", "2001:db8::9"
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture(scope="module")
-def uplink() -> Iterator[Uplink]:
-    require_root()
-    with Stage() as stage, Uplink(stage) as uplink:
-        assert uplink.page(FAR4) == DIRECT[0]
-        assert uplink.page(FAR6) == DIRECT[1]
-        yield uplink
-
-
-@pytest.fixture
-def start(uplink: Uplink) -> Iterator[Start]:
-    """Start the shim; afterwards everything must be exactly what it was."""
-    before, started = uplink.state(), list[Process]()
-
-    def start(*options: str) -> Process:
-        started.append(start_shim(uplink, *options))
-        return started[-1]
-
-    yield start
-    for shim in started:
-        if shim.running:
-            assert shim.stop() == 0, shim.log
-        assert "Traceback" not in shim.log
-    assert uplink.state() == before
 
 
 class TestEverythingGoesThrough:
@@ -393,47 +364,3 @@ class TestErrorsAreTrue:
         start()
         said = uplink.sh(f"python3 -c '{self.ASK}' {host} {port}")
         assert said == f"{errno}\n"
-
-
-class TestWhatIsMissing:
-    def test_a_name_that_is_taken(self, uplink: Uplink, start: Start) -> None:
-        said = uplink.sh(f"{require_tool('wraith-tun')} --tun-name up0 2>&1", fails=True)
-        assert said == "wraith-tun: the name up0 is in use; choose another with --tun-name\n"
-
-    def test_a_socks5_server(self, uplink: Uplink, start: Start) -> None:
-        said = uplink.sh(f"{require_tool('wraith-tun')} --socks5 127.0.0.1:1 2>&1", fails=True)
-        assert said == (
-            "wraith-tun: no SOCKS5 server answers at 127.0.0.1 port 1; start `wraith connect`, "
-            "or name another with --socks5\n"
-        )
-
-    def test_a_server_that_is_none(self, uplink: Uplink, start: Start) -> None:
-        said = uplink.sh(f"{require_tool('wraith-tun')} --socks5 198.51.100.9:80 2>&1", fails=True)
-        assert said.startswith("wraith-tun: ")
-        assert "SOCKS5" in said
-
-    def test_privileges(self, uplink: Uplink, start: Start) -> None:
-        words = "setpriv --reuid=65534 --regid=65534 --clear-groups"
-        said = uplink.sh(f"{words} {require_tool('wraith-tun')} 2>&1", fails=True)
-        assert "/dev/net/tun may not be opened" in said or "needs root" in said
-        said = uplink.sh(f"{words} {require_tool('wraith-tun')} --restore 2>&1", fails=True)
-        assert "needs root" in said or said == ""
-
-    def test_a_bypassed_name_that_nobody_knows(self, uplink: Uplink, start: Start) -> None:
-        said = uplink.sh(f"{require_tool('wraith-tun')} --bypass nowhere.test 2>&1", fails=True)
-        assert said == (
-            "wraith-tun: --bypass nowhere.test: no such name; give its address instead\n"
-        )
-
-    def test_the_device_node(self, uplink: Uplink, start: Start) -> None:
-        hidden = "mount -t tmpfs none /dev/net && exec"
-        said = uplink.sh(
-            f"unshare -m sh -c '{hidden} {require_tool('wraith-tun')}' 2>&1", fails=True
-        )
-        assert said == ("wraith-tun: there is no /dev/net/tun; `modprobe tun` as root brings it\n")
-
-    def test_user_namespaces(self, uplink: Uplink, start: Start) -> None:
-        script = "echo 0 > /proc/sys/user/max_user_namespaces"
-        inner = f"{script}; {require_tool('wraith-tun')} --unshare -- true"
-        said = uplink.sh(f"unshare -Ur sh -c '{inner}' 2>&1", fails=True)
-        assert said.startswith("wraith-tun: user namespaces are switched off here; ")

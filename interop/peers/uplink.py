@@ -16,7 +16,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from interop.peers.process import Process, ReadyPipe, wait_until
 from interop.peers.stage import Stage
 from interop.peers.tools import clean_environment, require_tool
 
+FAR4, FAR6 = "198.51.100.9", "2001:db8::9"
 HOST, FAR = f"wr-host-{os.getpid()}", f"wr-far-{os.getpid()}"
 SERVER, PORT = "203.0.113.1", 2222
 DIRECT = ("192.168.77.2", "fd00:77::2")
@@ -74,7 +75,7 @@ class Uplink:
     """Both sides, the tunnel between them, and what may be looked at from outside."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        self.stage = stage
         self.key: Key = stage.key()
         self.serve: Process
         self.connect: Process
@@ -107,27 +108,27 @@ class Uplink:
 
     def start(self, side: str, *words: str | Path, ready: ReadyPipe | None = None) -> Process:
         """Start a program on one side; it ends with the story."""
-        home = self._stage.home("at")
+        home = self.stage.home("at")
         process = Process(
             ["ip", "netns", "exec", side, *words],
             home / "log",
             clean_environment(home),
             pass_fds=[ready.writer] if ready else [],
         )
-        self._stage.enter(_ended(process))
+        self.stage.enter(_ended(process))
         return process
 
     def start_server(self) -> None:
         """`wraith serve`, which alone can resolve a name."""
-        hosts = self._stage.folder / "hosts"
+        hosts = self.stage.folder / "hosts"
         hosts.write_text(f"127.0.0.1 localhost\n198.51.100.7 {ONLY_THERE}\n")
-        keys = self._stage.folder / "authorized_keys"
+        keys = self.stage.folder / "authorized_keys"
         keys.write_text(self.key.public + "\n")
         keys.chmod(0o600)
         self.serve, _ = self._ready(
             FAR, "unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts,
             require_tool("wraith"), "serve", "--listen", f"{SERVER}:{PORT}",
-            "--key", self._stage.folder / "host_key", "--authorized-keys", keys,
+            "--key", self.stage.folder / "host_key", "--authorized-keys", keys,
         )  # fmt: skip
 
     def start_client(self) -> None:
@@ -146,7 +147,7 @@ class Uplink:
         """What a script says; `fails` if it need not end well."""
         done = subprocess.run(
             ["ip", "netns", "exec", side, "sh", "-c", script],
-            env=clean_environment(self._stage.home("sh")),
+            env=clean_environment(self.stage.home("sh")),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -193,6 +194,10 @@ def _ended(process: Process) -> Iterator[None]:
     yield
     if process.running:
         process.kill()
+
+
+Start = Callable[..., Process]
+"""Start the shim with these options, for as long as a story lasts."""
 
 
 def start_shim(uplink: Uplink, *options: str) -> Process:

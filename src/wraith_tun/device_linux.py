@@ -18,13 +18,13 @@ from wraith_tun.packets import VNET
 PATH = "/dev/net/tun"
 MTU, QUEUE = 65535, 1000
 _TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454D8
-_IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
+_TUN_NO_PI_VNET_HDR = 0x0001 | 0x1000 | 0x4000
 _CSUM_TSO4_TSO6_ECN = 15
 
 _REMEDIES = {
     errno.ENOENT: f"there is no {PATH}; `modprobe tun` as root brings it",
     errno.ENODEV: f"{PATH} has no driver behind it; `modprobe tun` as root brings it",
-    errno.EACCES: f"{PATH} may not be opened by this user; root mends it by `chmod 666 {PATH}`",
+    errno.EACCES: f"{PATH} is for root only here; use sudo, or `chmod 666 {PATH}` for --unshare",
     errno.EPERM: "a network device needs root here; use sudo, or --unshare for one command",
 }
 
@@ -46,8 +46,7 @@ def open_device(options: Namespace) -> Device:
     name = options.tun_name
     try:
         tun = os.open(PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
-        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TUN_NO_PI_VNET_HDR))
         fcntl.ioctl(tun, _TUNSETVNETHDRSZ, struct.pack("i", VNET))
         fcntl.ioctl(tun, _TUNSETOFFLOAD, _CSUM_TSO4_TSO6_ECN)
         link = socket.if_nametoindex(name)

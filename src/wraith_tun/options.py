@@ -102,8 +102,9 @@ def _complaint(options: argparse.Namespace) -> str:
     """What does not go together, or an empty text; fills in the device's networks."""
     own = {each.version: each for each in (*map(ip_interface, OWN), *options.tun_addr)}
     options.networks = [own[4], own[6]]
-    first = [int(each.ip) - int(each.network.network_address) for each in options.networks]
-    if not all(0 < number < 255 for number in first):
+    if len(options.tun_name.encode()) > 15 or set("/:% \t\n") & set(options.tun_name):
+        return "--tun-name takes at most 15 characters, and none of / : % and spaces"
+    if not all(0 < int(each.ip) - int(each.network[0]) < 255 for each in options.networks):
         return "--tun-addr needs one of the first addresses of its network, as 10.9.0.1/16"
     if own[4].network.prefixlen > 22 or own[6].network.prefixlen > 120:
         return "--tun-addr needs a network of /22 or larger, in IPv6 of /120 or larger"

@@ -97,14 +97,14 @@ class Socks5:
         yield from send(loop, sock, b"\5\2\0\2" if self.credentials else b"\5\1\0")
         method = yield from read(loop, sock, 2)
         if method == b"\5\2" and self.credentials:
-            user, _, password = self.credentials.encode().partition(b":")
-            message = bytes([1, len(user)]) + user + bytes([len(password)]) + password
-            yield from send(loop, sock, message)
+            user, _, word = self.credentials.encode().partition(b":")
+            yield from send(loop, sock, bytes([1, len(user)]) + user + bytes([len(word)]) + word)
             if (yield from read(loop, sock, 2))[1]:
-                raise NotTaken("it does not take our credentials")
+                raise NotTaken("it does not take our credentials; give others with --socks5-auth")
         elif method != b"\5\0":
-            wants = "credentials" if method[:1] == b"\5" else "no SOCKS5"
-            raise NotTaken(f"it wants {wants}")
+            wants = "it wants credentials; give them with --socks5-auth"
+            other = "it speaks no SOCKS5; name another with --socks5"
+            raise NotTaken(wants if method[:1] == b"\5" else other)
 
     def look_for(self) -> None:
         """Raise `CannotStart` when nobody answers there whom we could use."""
@@ -114,7 +114,7 @@ class Socks5:
                 for _ in self._greet(Loop(), sock):
                     raise AssertionError("this socket blocks, so that nothing is waited for")
         except NotTaken as error:
-            raise CannotStart(f"the SOCKS5 server at {at} cannot be used: {error}") from error
+            raise CannotStart(f"the server at {at} cannot be used: {error}") from error
         except (OSError, EOFError) as error:
             remedy = "start `wraith connect`, or name another with --socks5"
             raise CannotStart(f"no SOCKS5 server answers at {at}; {remedy}") from error
