@@ -40,9 +40,6 @@ class Names:
         self._addresses: dict[bytes, str] = {}
         self._in_use: Counter[bytes] = Counter()
 
-    def __repr__(self) -> str:
-        return f"<Names {len(self._names)} of {self._size}, {len(self._in_use)} in use>"
-
     def address(self, name: str) -> bytes | None:
         """The fake address of a name, four bytes; None when all are in use."""
         address = self._names.pop(name, None)

@@ -125,10 +125,8 @@ class Engine:
         flow = self._flows.begin(ends, bytes(self._view[:size]))
         if flow is None:
             return False
-        if queries:
-            self.loop.start(self._answer_names(flow))
-        else:
-            self.loop.start(self._connect(flow, destination, name, port))
+        upstream = None if queries else self._socks5.connect(self.loop, name or destination, port)
+        self.loop.start(self._connect(flow, destination, upstream))
         return True
 
     def _other(self, packet: bytes, version: Version, start: int) -> None:
@@ -148,21 +146,27 @@ class Engine:
 
     # Connections
 
-    def _connect(self, flow: Flow, address: bytes, name: str | None, port: int) -> Work[None]:
+    def _connect(
+        self, flow: Flow, address: bytes, connecting: Work[socket.socket] | None
+    ) -> Work[None]:
         """The SYN waits until the destination is reached, so the application learns the truth."""
         self._names.use(address)
-        upstream = None
+        app = upstream = None
         try:
-            self.loop.allow(PATIENCE)
-            upstream = yield from self._socks5.connect(self.loop, name or address, port)
+            if connecting is not None:
+                self.loop.allow(PATIENCE)
+                upstream = yield from connecting
             app = yield from self._admitted(flow)
-            yield from relay(self.loop, app, upstream, self.drain)
+            if upstream is not None:
+                yield from relay(self.loop, app, upstream, self.drain)
+            else:
+                yield from self._answer_names(app)
         except Refused as refused:
             self._refuse(flow, _REASONS.get(refused.reply))
         except (OSError, EOFError, ValueError, NotTaken):  # the proxy is not there
             self._refuse(flow, Unreachable.NETWORK)
         finally:
-            self.loop.close(upstream)
+            self.loop.close(app, upstream)
             self._names.release(address)
             self._flows.end(flow, self.loop.now)
 
@@ -200,21 +204,13 @@ class Engine:
             else:
                 self.loop.resume(work, app)
 
-    def _answer_names(self, flow: Flow) -> Work[None]:
-        """Queries over TCP, each behind its length (RFC 1035, 4.2.2)."""
-        app, loop = None, self.loop
-        try:
-            app = yield from self._admitted(flow)
-            while True:
-                loop.allow(IDLE)
-                (size,) = struct.unpack(">H", (yield from read(loop, app, 2)))
-                found = dns.answer(self._names, (yield from read(loop, app, size))) or b""
-                yield from send(loop, app, struct.pack(">H", len(found)) + found)
-        except (OSError, EOFError):  # nothing more is asked
-            pass
-        finally:
-            loop.close(app)
-            self._flows.end(flow, loop.now)
+    def _answer_names(self, app: socket.socket) -> Work[None]:
+        """Queries over TCP, each behind its length (RFC 1035, 4.2.2), until nothing is asked."""
+        while True:
+            self.loop.allow(IDLE)
+            (size,) = struct.unpack(">H", (yield from read(self.loop, app, 2)))
+            found = dns.answer(self._names, (yield from read(self.loop, app, size))) or b""
+            yield from send(self.loop, app, struct.pack(">H", len(found)) + found)
 
 
 def _is_multicast(address: bytes) -> bool:

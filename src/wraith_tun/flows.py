@@ -27,7 +27,7 @@ Side = tuple[bytes, bytes, int]
 """For one version of IP: our address, the peer's, and our listener's port."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Flow:
     """One connection of an application."""
 
@@ -36,9 +36,6 @@ class Flow:
     port: int
     back: bytes = b""  # the ends of what our listener sends, once the flow is open
     live: bool = True
-
-    def __repr__(self) -> str:
-        return f"<Flow {self.port} {'over' if not self.live else 'open' if self.back else 'waits'}>"
 
 
 class Flows:
@@ -52,9 +49,6 @@ class Flows:
         self._live = 0
         self._by_ends: dict[bytes, Flow] = {}
         self._redirects: dict[bytes, Redirect] = {}
-
-    def __repr__(self) -> str:
-        return f"<Flows {self._live} live, {len(self._resting)} resting>"
 
     def find(self, ends: bytes, *, syn: bool) -> Redirect | None:
         """Where a packet goes; a SYN that uses the ends of a flow that is over goes nowhere yet."""

@@ -82,8 +82,9 @@ class Loop:
             self.work = outer
 
     def turn(self) -> None:
-        """Wait until there is something to do, and do it. Limits are looked at once a second."""
-        ready = self._epoll.poll(1 if self._until else None)
+        """Wait for something to do, and do it. Limits, and a signal that has come just before the
+        wait, are looked at once a second."""
+        ready = self._epoll.poll(1)
         self.now = monotonic()
         for fd, _ in ready:
             _, called = self._watched.get(fd, (0, None))

@@ -1,20 +1,23 @@
 """One command in a network of its own, without root (user_namespaces(7)).
 
     parent, outside                      child
-    ─ the engine, the proxy              ─ makes the namespaces, the device, the routes
+                                         ─ makes the namespaces, the device, the routes
+                                         ─ gives up its capabilities
     ◄──── device and listeners ────────  ─ (SCM_RIGHTS)
-    ───── "I read the device" ────────►  ─ gives up its capabilities, becomes the command
+    ─ the engine, the proxy              ─ becomes the command
 
 Neither outlives the other: the child is killed with its parent, the parent ends with its child.
 What the command may have started goes on with a network that has nothing but loopback.
 """
 
-import contextlib
 import errno
 import os
 import signal
 import socket
+import subprocess
+import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 from wraith_tun import netlink
@@ -22,7 +25,7 @@ from wraith_tun.device_linux import Device, open_device
 from wraith_tun.engine import Engine
 from wraith_tun.errors import CannotStart
 from wraith_tun.loop import IN
-from wraith_tun.privileges import check, die_with, give_up, libc
+from wraith_tun.privileges import STOP, check, die_with, give_up, libc
 
 _NEWNS, _NEWUSER, _NEWNET = 0x20000, 0x10000000, 0x40000000
 _MS_BIND, _MNT_DETACH = 4096, 2
@@ -39,58 +42,54 @@ FORBIDDEN = (
 
 def run(options: Namespace) -> int:
     """Run the command; returns its exit code, as a shell has it. Raises `CannotStart`."""
+    command = options.command or [os.environ.get("SHELL", "/bin/sh")]
     os.environ.pop("WRAITH_TUN_SOCKS5_AUTH", None)  # not for the command
     ours, theirs = socket.socketpair()
-    parent, child = os.getpid(), os.fork()
-    if child == 0:
-        ours.close()
-        _be_the_child(options, parent, theirs)
+    enter = partial(_enter, options, os.getpid(), theirs)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # they wait until somebody can be told
+    try:
+        child = subprocess.Popen(command, preexec_fn=enter)  # noqa: S603 - it is what we are for
+    except OSError as error:
+        print(f"wraith-tun: {command[0]} cannot be run: {error.strerror}", file=sys.stderr)
+        return 127 if error.errno == errno.ENOENT else 126
+    except subprocess.SubprocessError:
+        pass  # the child has told what is wrong
     theirs.close()
     said, fds, _, _ = socket.recv_fds(ours, 4096, 3)
     if not fds:
-        os.waitpid(child, 0)
         raise CannotStart(said.decode() or "the command ended before its network was ready")
     listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
     sides = list(zip(options.networks, listeners, strict=False))
     engine = Engine(Device(fds[0], 0, sides), options)
-    watched = os.pidfd_open(child)
-
-    def ended() -> None:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        engine.end(code if code >= 0 else 128 - code)
-
-    def pass_on(number: int, _frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(watched, number)
-
-    engine.loop.watch(watched, IN, ended)
+    for number in STOP:
+        signal.signal(number, lambda number, _: child.send_signal(number))
     signal.signal(signal.SIGINT, lambda *_: None)  # the terminal tells the command, too
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    ours.send(b"!")
-    return engine.run()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+    engine.loop.watch(os.pidfd_open(child.pid), IN, lambda: engine.end(child.wait()))
+    code = engine.run()
+    return code if code >= 0 else 128 - code
 
 
-def _be_the_child(options: Namespace, parent: int, theirs: socket.socket) -> None:
-    """Never returns. What cannot be done is said to the parent."""
-    code = 126
+def _enter(options: Namespace, parent: int, theirs: socket.socket) -> None:
+    """Make the network in the child, before it becomes the command; tell the parent what it needs
+    to serve it, or what cannot be done."""
     try:
-        _enter(parent)
+        _unshare(parent)
         device = open_device(options)
         _prepare(device, options)
+        give_up()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
         fds = [device.tun, *(listener.fileno() for _, listener in device.sides)]
         socket.send_fds(theirs, [b"ready"], fds)
-        if theirs.recv(1):
-            code = _become(options.command or [os.environ.get("SHELL", "/bin/sh")])
     except CannotStart as error:
         theirs.send(str(error).encode())
+        raise
     except OSError as error:
         theirs.send(f"the namespace cannot be set up: {error}".encode())
-    finally:
-        os._exit(code)
+        raise
 
 
-def _enter(parent: int) -> None:
+def _unshare(parent: int) -> None:
     user, group = os.geteuid(), os.getegid()
     try:
         check(libc.unshare(_NEWUSER | _NEWNET | _NEWNS))
@@ -136,15 +135,3 @@ def _cover(path: str, text: str) -> None:
         source.chmod(0o444)
         check(libc.mount(bytes(source), target.encode(), None, _MS_BIND, None))
         source.unlink()
-
-
-def _become(command: list[str]) -> int:
-    """Run the command in our place; returns the exit code of a shell if that cannot be."""
-    give_up()
-    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvp(command[0], command)  # noqa: S606 - it is what we are for
-    except OSError as error:
-        os.write(2, f"wraith-tun: {command[0]} cannot be run: {error.strerror}\n".encode())
-        return 127 if error.errno == errno.ENOENT else 126

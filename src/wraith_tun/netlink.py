@@ -8,7 +8,7 @@ import ipaddress as ip
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 Address = ip.IPv4Address | ip.IPv6Address
@@ -47,11 +47,16 @@ def _exchange(kind: int, flags: int, body: bytes) -> list[bytes]:
                 data = data[(size + 3) & ~3 :]
 
 
-def _attribute(kind: int, value: bytes | int | Address) -> bytes:
-    if isinstance(value, int):
-        value = struct.pack("=I", value)
-    data = value if isinstance(value, bytes) else value.packed
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+def _put(
+    kind: int, flags: int, header: bytes, attributes: Mapping[int, bytes | int | Address | None]
+) -> None:
+    """Have something be so; attributes that are None are left out."""
+    for what, value in attributes.items():
+        if value is not None:
+            data = struct.pack("=I", value) if isinstance(value, int) else value
+            data = data if isinstance(data, bytes) else data.packed
+            header += struct.pack("=HH", 4 + len(data), what) + data + bytes(-len(data) % 4)
+    _exchange(kind, flags, header)
 
 
 def _dump(kind: int) -> Iterator[tuple[bytes, dict[int, bytes]]]:
@@ -69,15 +74,13 @@ def _dump(kind: int) -> Iterator[tuple[bytes, dict[int, bytes]]]:
 
 def bring_up(index: int, mtu: int, queue: int) -> None:
     """Set a link up, with this size of packets and this length of its queue."""
-    body = struct.pack("=BxHiII", 0, 0, index, 1, 1) + _attribute(4, mtu) + _attribute(13, queue)
-    _exchange(_NEWLINK, _CHANGE, body)
+    _put(_NEWLINK, _CHANGE, struct.pack("=BxHiII", 0, 0, index, 1, 1), {4: mtu, 13: queue})
 
 
 def add_address(index: int, own: Interface) -> None:
     """Give a link an address that needs no check for duplicates and makes no route."""
-    body = struct.pack("=BBBBI", FAMILIES[own.version], own.network.prefixlen, 0, 0, index)
-    body += _attribute(1, own.ip) + _attribute(2, own.ip) + _attribute(8, _NO_DAD_NO_ROUTE)
-    _exchange(_NEWADDR, _ADD, body)
+    header = struct.pack("=BBBBI", FAMILIES[own.version], own.network.prefixlen, 0, 0, index)
+    _put(_NEWADDR, _ADD, header, {1: own.ip, 2: own.ip, 8: _NO_DAD_NO_ROUTE})
 
 
 class Route(NamedTuple):
@@ -92,11 +95,10 @@ class Route(NamedTuple):
 def add_route(to: Network, table: int, index: int = 0, source: Address | None = None) -> None:
     """Send a network to a link; without one, it is unreachable where no other route is."""
     kind = _UNICAST if index else _UNREACHABLE
-    header = FAMILIES[to.version], to.prefixlen, 0, 0, 0, PROTOCOL, 0, kind, 0
-    body = struct.pack("=BBBBBBBBI", *header) + _attribute(15, table)
-    body += _attribute(1, to.network_address)
-    body += _attribute(4, index) if index else _attribute(6, 0x7FFFFFFF)
-    _exchange(_NEWROUTE, _ADD, body + (_attribute(7, source) if source else b""))
+    fields = FAMILIES[to.version], to.prefixlen, 0, 0, 0, PROTOCOL, 0, kind, 0
+    way = {4: index, 7: source} if index else {6: 0x7FFFFFFF}
+    attributes = {1: to.network_address, 15: table, **way}
+    _put(_NEWROUTE, _ADD, struct.pack("=BBBBBBBBI", *fields), attributes)
 
 
 def routes(table: int) -> list[Route]:
@@ -128,19 +130,24 @@ def add_rule(
 ) -> None:
     """Let packets look into a table; what is not given is not asked for."""
     lengths = (network.prefixlen if network else 0 for network in (to, source))
-    body = struct.pack("=BBBBBBBBI", FAMILIES[version], *lengths, 0, 0, 0, 0, 1, 0)
-    body += _attribute(6, order) + _attribute(15, table) + _attribute(21, bytes([PROTOCOL]))
-    for kind, network in ((1, to), (2, source)):
-        body += _attribute(kind, network.network_address) if network else b""
-    for kind, form, number in (
-        (20, "=II", uid),
-        (22, "=B", protocol),
-        (23, "=HH", source_port),
-        (24, "=HH", port),
-    ):
-        if number is not None:
-            body += _attribute(kind, struct.pack(form, *[number] * (len(form) - 1)))
-    _exchange(_NEWRULE, _ADD, body)
+    header = struct.pack("=BBBBBBBBI", FAMILIES[version], *lengths, 0, 0, 0, 0, 1, 0)
+    attributes = {
+        1: to.network_address if to else None,
+        2: source.network_address if source else None,
+        6: order,
+        15: table,
+        20: _span("=II", uid),
+        21: bytes([PROTOCOL]),
+        22: bytes([protocol]) if protocol else None,
+        23: _span("=HH", source_port),
+        24: _span("=HH", port),
+    }
+    _put(_NEWRULE, _ADD, header, attributes)
+
+
+def _span(form: str, number: int | None) -> bytes | None:
+    """From a number to the same."""
+    return None if number is None else struct.pack(form, number, number)
 
 
 def our_rules() -> list[tuple[int, bytes]]:

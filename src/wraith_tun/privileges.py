@@ -1,4 +1,4 @@
-"""Giving up what is not needed any more, and not outliving the other half."""
+"""Two processes: giving up what is not needed any more, and not outliving the other half."""
 
 import ctypes
 import os
@@ -6,6 +6,7 @@ import signal
 import struct
 
 NOBODY = 65534
+STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _PDEATHSIG, _CAPBSET_DROP, _NO_NEW_PRIVS = 1, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 

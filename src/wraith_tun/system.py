@@ -30,8 +30,8 @@ from wraith_tun import netlink
 from wraith_tun.device_linux import Device, open_device
 from wraith_tun.engine import Engine
 from wraith_tun.errors import CannotStart
-from wraith_tun.netlink import EVERYTHING, MAIN, Address, Network, add_route, add_rule
-from wraith_tun.privileges import NOBODY, die_with, give_up
+from wraith_tun.netlink import EVERYTHING, MAIN, Address, add_route, add_rule
+from wraith_tun.privileges import NOBODY, STOP, die_with, give_up
 
 TABLE = 7771
 ORDERS = (range(7700, 7710), range(7710, 7720))
@@ -40,7 +40,6 @@ ORDERS = (range(7700, 7710), range(7710, 7720))
 MOST_CONNECTIONS = 1000
 """Established connections that are left where they are, each by a rule of its own."""
 
-_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TCP, _UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 
 
@@ -112,17 +111,12 @@ def _add_rules(options: Namespace, order: int, found: Sequence[Connection]) -> N
             ends = ip_network(each.remote), ip_network(each.local)
             ports = each.port, each.remote_port
             add_rule(each.local.version, order + 1, MAIN, *ends, _TCP, *ports)
-    for network in options.links:
-        add_rule(network.version, order + 3, MAIN, network)
+    # Private ones, since whoever runs a link could claim any part of the Internet as a neighbour.
+    for to, direct, _ in options.main:
+        if direct and to.prefixlen and to.is_private:
+            add_rule(to.version, order + 3, MAIN, to)
     for network in options.route or EVERYTHING:
         add_rule(network.version, order + 4, TABLE, network)
-
-
-def _private_links() -> list[Network]:
-    """Private networks on a link. No others: whoever runs the link could claim any part of the
-    Internet as a neighbour, and so have it go round the tunnel."""
-    found = netlink.routes(MAIN)
-    return [each.to for each in found if each.direct and each.to.prefixlen and each.to.is_private]
 
 
 def _clear(keep: range = range(0), *, closed: bool = False) -> None:
@@ -175,7 +169,7 @@ def restore() -> None:
 def run(options: Namespace) -> int:
     """Be the janitor of an engine until it ends; returns an exit code. Raises `CannotStart`."""
     _refuse_a_second()
-    found, options.links = connections(), _private_links()
+    found, options.main = connections(), netlink.routes(MAIN)
     options.servers = set()
     if ip_address(options.server.host).is_loopback:
         options.servers = _servers(options.server.port, found)
@@ -188,24 +182,25 @@ def run(options: Namespace) -> int:
             file=sys.stderr,
         )
     device = open_device(options)
-    ready, child = _start_engine(options, device)
-    asked = []
-
-    def stop(number: int, _frame: object) -> None:
-        asked.append(number)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-
-    for number in _STOP:
-        signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})
+    janitor, child = os.getpid(), os.fork()
+    if child == 0:
+        try:
+            give_up(NOBODY)
+            die_with(janitor)  # and with nothing else, as the signals are blocked here, too
+            Engine(device, options).run()
+        finally:
+            os._exit(1)
+    os.close(device.tun)  # the device is to go when the engine does
+    asked = False
     try:
-        if os.read(ready, 1):
-            _divert(options, found, device)
-            _notify()
+        _divert(options, found, device)
+        _notify()
+        asked = signal.sigwait({*STOP, signal.SIGCHLD}) in STOP
     except OSError as error:
-        os.kill(child, signal.SIGKILL)
         raise CannotStart(f"the routes cannot be set: {error.strerror}") from error
     finally:
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         if asked or not options.kill_switch:
             _clear()
@@ -213,24 +208,3 @@ def run(options: Namespace) -> int:
         closed = "; nothing goes out until the next start, or `wraith-tun --restore`"
         raise CannotStart("the engine has ended" + (closed if options.kill_switch else ""))
     return 0
-
-
-def _start_engine(options: Namespace, device: Device) -> tuple[int, int]:
-    """Start it without privileges: where it writes a byte when it serves, and its process id."""
-    reader, writer = os.pipe()
-    janitor, child = os.getpid(), os.fork()
-    if child == 0:
-        code = 1
-        try:
-            for number in _STOP:
-                signal.signal(number, signal.SIG_IGN)  # the janitor decides
-            give_up(NOBODY)
-            die_with(janitor)
-            engine = Engine(device, options)
-            os.write(writer, b"!")
-            code = engine.run()
-        finally:
-            os._exit(code)
-    os.close(device.tun)  # the device is to go when the engine does
-    os.close(writer)
-    return reader, child

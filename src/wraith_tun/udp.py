@@ -8,6 +8,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from wraith_tun import packets as ip
@@ -28,13 +29,14 @@ QUEUE = 16
 Datagram = tuple[bytes, Version, Ends]
 
 
+@dataclass
 class Association:
     """The datagrams of one socket, on their way to and from the proxy."""
 
-    def __init__(self, fake: bytes, now: float) -> None:
-        self.fake, self.used = fake, now
-        self.waiting: list[Datagram] = []
-        self.socket: socket.socket | None = None
+    fake: bytes
+    used: float
+    waiting: list[Datagram]
+    sock: socket.socket | None = None
 
 
 class Associations:
@@ -52,25 +54,25 @@ class Associations:
         fake = ends.destination if name else b""
         key = ends.source, ends.source_port, fake
         association = self._live.get(key)
-        if association is not None and association.socket is not None:
-            self._forward(association, (packet, version, ends))
-        elif association is not None and len(association.waiting) < QUEUE:
-            association.waiting.append((packet, version, ends))
-        elif association is None and name != "" and len(self._live) < MOST:
-            association = self._live[key] = Association(fake, self._loop.now)
-            association.waiting.append((packet, version, ends))
+        datagram = packet, version, ends
+        if association is not None:
+            self._forward(association, datagram)
+        elif name != "" and len(self._live) < MOST:
+            association = self._live[key] = Association(fake, self._loop.now, [datagram])
             self._loop.start(self._run(key, association))
-        elif association is None:
+        else:
             self._write(ip.unreachable(packet, version, Unreachable.PORT))
 
     def _forward(self, association: Association, datagram: Datagram) -> None:
         packet, version, ends = datagram
         association.used = self._loop.now
+        if association.sock is None:
+            association.waiting = [*association.waiting, datagram][:QUEUE]
+            return
         host = self._names.name(ends.destination) or ends.destination
         where = encode_address(host, int.from_bytes(ends.destination_port, "big"))
         with contextlib.suppress(OSError):  # a datagram may be lost
-            assert association.socket is not None
-            association.socket.send(bytes(3) + where + ip.payload(packet, version))
+            association.sock.send(bytes(3) + where + ip.payload(packet, version))
 
     def _run(self, key: tuple[bytes, bytes, bytes], association: Association) -> Work[None]:
         self._names.use(association.fake)
@@ -78,7 +80,7 @@ class Associations:
         try:
             loop.allow(10)
             control, sock = yield from self._socks5.associate(loop)
-            association.socket = sock
+            association.sock = sock
             for datagram in association.waiting:
                 self._forward(association, datagram)
             loop.watch(sock.fileno(), IN, partial(self._receive, key, association, sock))
@@ -93,7 +95,7 @@ class Associations:
             for packet, version, _ in association.waiting:
                 self._write(ip.unreachable(packet, version, Unreachable.PORT))
         finally:
-            loop.close(control, association.socket)
+            loop.close(control, association.sock)
             del self._live[key]
             self._names.release(association.fake)
 

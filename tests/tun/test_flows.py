@@ -31,10 +31,9 @@ def begin(flows: Flows, which: bytes) -> Flow:
 
 class TestAFlow:
     def test_waits_until_it_is_opened(self, flows: Flows) -> None:
-        flow = begin(flows, ends())
+        begin(flows, ends())
         assert flows.knows(ends())
         assert flows.find(ends(), syn=True) is None
-        assert "waits" in repr(flow)
 
     @pytest.mark.parametrize("to", [b"\xc0\0\2\7", b"\x20\1" + bytes(13) + b"\7"])
     def test_once_open_leads_to_our_listener_and_back(self, flows: Flows, to: bytes) -> None:
@@ -48,7 +47,6 @@ class TestAFlow:
         back = flows.find(there.reversed(), syn=False)
         assert back is not None
         assert back.ends == Ends.of(ends(to=to)).reversed()
-        assert "open" in repr(flow)
 
     def test_that_is_over_still_takes_late_segments_but_no_new_syn(self, flows: Flows) -> None:
         flow = begin(flows, ends())
@@ -57,7 +55,6 @@ class TestAFlow:
         assert flows.find(ends(), syn=False) is not None
         assert flows.find(ends(), syn=True) is None
         assert not flows.knows(ends())
-        assert "over" in repr(flow)
 
     def test_is_replaced_by_a_new_one_with_the_same_ends(self, flows: Flows) -> None:
         old = begin(flows, ends())
@@ -86,7 +83,7 @@ class TestAFlow:
         flow = begin(flows, ends())
         flows.end(flow, 0.0)
         flows.end(begin(flows, ends(4)), REST)
-        assert "1 resting" in repr(flows)
+        assert len(flows._resting) == 1
 
 
 class TestWhatIsRefused:
@@ -135,3 +132,7 @@ def test_beside_a_naive_twin_through_ten_thousand_events() -> None:
         ports = [flow.port for flow in ever if now - ended.get(flow, now) < REST]
         assert len(ports) == len(set(ports)), "no port serves two flows"
         ever = [flow for flow in ever if now - ended.get(flow, now) < 2 * REST]
+
+
+def test_a_flow_does_not_show_where_it_goes(flows: Flows) -> None:
+    assert repr(begin(flows, ends())).startswith("<wraith_tun.flows.Flow object at ")
