@@ -31,6 +31,7 @@ class Loop:
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, Callable[[], None]]] = {}
         self._until: dict[Work[None], float] = {}
+        self._fresh: list[Work[None]] = []
         self._next_look = self.now
 
     def watch(self, fd: int, events: int, called: Callable[[], None]) -> None:
@@ -61,16 +62,16 @@ class Loop:
         self._until[self.work] = self.now + seconds
 
     def start(self, work: Work[None]) -> None:
-        """Begin a work; its faults end it, and no other."""
+        """Begin a work, soon; its faults end it, and no other."""
         self._until[work] = FOREVER
-        self.resume(work)
+        self._fresh.append(work)
 
     def resume(self, work: Work[None], ready: socket.socket | None = None) -> None:
         """Let a work go on until it waits again."""
         self._step(work, partial(work.send, ready))
 
     def _step(self, work: Work[None], step: Callable[[], None]) -> None:
-        outer, self.work = self.work, work
+        self.work = work
         try:
             step()
         except StopIteration:
@@ -78,13 +79,11 @@ class Loop:
         except Exception as defect:
             del self._until[work]
             _report(defect)
-        finally:
-            self.work = outer
 
     def turn(self) -> None:
         """Wait for something to do, and do it. Limits, and a signal that has come just before the
         wait, are looked at once a second."""
-        ready = self._epoll.poll(1)
+        ready = self._epoll.poll(0 if self._fresh else 1)
         self.now = monotonic()
         for fd, _ in ready:
             _, called = self._watched.get(fd, (0, None))
@@ -93,6 +92,9 @@ class Loop:
                     called()
             except Exception as defect:
                 _report(defect)
+        fresh, self._fresh = self._fresh, []
+        for work in fresh:
+            self.resume(work)
         if self.now >= self._next_look:
             self._next_look = self.now + 1
             for work in [work for work, until in self._until.items() if until <= self.now]:
