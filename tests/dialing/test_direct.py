@@ -122,14 +122,13 @@ async def test_the_address_that_was_approved_is_the_one_that_is_dialled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A name that changes its mind between check and use gains nothing."""
-    loop = asyncio.get_running_loop()
     answers = ["127.0.0.1", "127.6.6.6"]
 
-    async def rebinding(*_args: Any, **_kwargs: Any) -> list[Any]:
+    def rebinding(*_args: Any, **_kwargs: Any) -> list[Any]:
         address = answers.pop(0)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     async with listener() as (server, port):
         dialer = DirectDialer(lambda _destination, address: address == "127.0.0.1")
         stream = await dialer.dial(TcpDestination("rebind.example", port), Recorder())
@@ -142,10 +141,10 @@ async def test_the_address_that_was_approved_is_the_one_that_is_dialled(
 
 
 async def test_literal_addresses_need_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def forbidden(*_args: Any, **_kwargs: Any) -> list[Any]:
+    def forbidden(*_args: Any, **_kwargs: Any) -> list[Any]:
         raise AssertionError("asked the resolver")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", forbidden)
+    monkeypatch.setattr(socket, "getaddrinfo", forbidden)
     assert await resolve("127.0.0.1", 80) == [(socket.AF_INET, ("127.0.0.1", 80))]
     assert await resolve("::1", 80) == [(socket.AF_INET6, ("::1", 80, 0, 0))]
 

@@ -1,4 +1,4 @@
-"""Names for datagrams: bounded, fair, and never waited for."""
+"""Names are looked up apart: bounded, fair, and never waited for at the end."""
 
 from __future__ import annotations
 
@@ -126,5 +126,40 @@ async def test_without_a_thread_there_is_no_answer(
 
     lookups = Lookups()
     monkeypatch.setattr(threading.Thread, "start", fails)
-    assert await reason(lookups, "a.example") is Refusal.NAME_UNKNOWN
+    assert await reason(lookups, "a.example") is Refusal.RESOURCE_SHORTAGE
     await until_idle(lookups)
+
+
+async def test_connections_wait_for_their_turn(resolver: Resolver) -> None:
+    lookups = Lookups(most=3, most_for_one=2)
+    mine = [asyncio.create_task(lookups.resolve_stream("slow", 53, "me")) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    assert resolver.asked == ["slow", "slow"]
+    assert await lookups.resolve_stream("a.example", 53, "another") == FOUND
+    resolver.go.set()
+    assert await asyncio.gather(*mine) == [FOUND] * 5
+    await until_idle(lookups)
+    assert not lookups._owners
+
+
+async def test_who_gives_up_waiting_takes_no_place(resolver: Resolver) -> None:
+    """Neither its own owner's, nor one of all."""
+    lookups = Lookups(most=2, most_for_one=1)
+    slow = [asyncio.create_task(lookups.resolve_stream("slow", 53, owner)) for owner in "ab"]
+    await asyncio.sleep(0.01)
+    for owner in ("a", "c"):  # one waits for its own place, one for any
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await lookups.resolve_stream("given-up", 53, owner)
+    resolver.go.set()
+    await asyncio.gather(*slow)
+    assert await lookups.resolve_stream("b.example", 53, "c") == FOUND
+    assert "given-up" not in resolver.asked
+    await until_idle(lookups)
+    assert not lookups._owners
+
+
+@pytest.mark.parametrize("name", ["unknown", "impossible"])
+async def test_a_connection_learns_what_the_system_said(resolver: Resolver, name: str) -> None:
+    with pytest.raises(socket.gaierror):
+        await Lookups().resolve_stream(name, 53, "me")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,14 +119,17 @@ def test_a_destination_that_never_answers_times_out(new_loop: NewLoop) -> None:
 
 
 async def test_a_name_that_never_answers_times_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_args: object, **_kwargs: object) -> list[Any]:
-        await asyncio.Event().wait()
-        raise AssertionError
+    ever = threading.Event()
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    def never(*_args: object, **_kwargs: object) -> list[Any]:
+        ever.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
     waiting = Waiting()
     DirectDialer(timeout=0.02).connect_soon(TcpDestination("slow.example", 80), waiting)
     assert await waiting.reason() is Refusal.TIMED_OUT
+    ever.set()
 
 
 async def test_a_name_with_several_addresses_is_reached_at_the_one_that_answers(
@@ -134,13 +138,13 @@ async def test_a_name_with_several_addresses_is_reached_at_the_one_that_answers(
     with listening() as server:
         port = server.getsockname()[1]
 
-        async def two(*_args: object, **_kwargs: object) -> list[Any]:
+        def two(*_args: object, **_kwargs: object) -> list[Any]:
             return [
                 (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.9", port)),
                 (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
             ]
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
+        monkeypatch.setattr(socket, "getaddrinfo", two)
         waiting = Waiting()
         DirectDialer().connect_soon(TcpDestination("two.example", port), waiting)
         with await waiting.sock() as sock:

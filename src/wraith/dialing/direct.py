@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterator
 
 from wraith.dialing.base import Attempt, Outcome
 from wraith.dialing.happy_eyeballs import SockAddr, connect_first
+from wraith.dialing.lookups import Addresses, Lookups
 from wraith.dialing.reasons import refusal_for
 from wraith.dialing.short_cut import TaskAttempt, begin
 from wraith.errors import ChannelRefused, Refusal
@@ -32,12 +33,18 @@ class DirectDialer:
 
     A name is resolved once, each address is put to `approve`, and the connection goes to the very
     addresses that passed: a name that changes its mind in between gains nothing. `timeout` is in
-    seconds.
+    seconds. `lookups` may be shared with other dialers; each has its turns there.
     """
 
-    def __init__(self, approve: Approve = approve_all, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        approve: Approve = approve_all,
+        timeout: float = DEFAULT_TIMEOUT,
+        lookups: Lookups | None = None,
+    ) -> None:
         self._approve = approve
         self._timeout = timeout
+        self._lookups = lookups or Lookups()
 
     def __repr__(self) -> str:
         return f"<DirectDialer timeout={self._timeout}>"
@@ -82,7 +89,7 @@ class DirectDialer:
     async def _connect(self, destination: Destination) -> socket.socket:
         if isinstance(destination, UnixDestination):
             return await connect_first([(socket.AF_UNIX, destination.path)])  # type: ignore[list-item]
-        addresses = await resolve(destination.host, destination.port)
+        addresses = await resolve(destination.host, destination.port, self._lookups, self)
         approved = list(self._approved(destination, addresses))
         if not approved:
             raise ChannelRefused(Refusal.PROHIBITED)
@@ -91,17 +98,20 @@ class DirectDialer:
     def _approved(
         self,
         destination: TcpDestination,
-        addresses: Iterable[tuple[socket.AddressFamily, SockAddr]],
-    ) -> Iterable[tuple[socket.AddressFamily, SockAddr]]:
+        addresses: Addresses,
+    ) -> Iterator[tuple[socket.AddressFamily, SockAddr]]:
         for family, address in addresses:
             if self._approve(destination, str(address[0]).partition("%")[0]):
                 yield family, address
 
 
-async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, SockAddr]]:
+async def resolve(
+    host: str, port: int, lookups: Lookups | None = None, owner: Hashable = None
+) -> Addresses:
     """The stream addresses of a host, in the system's order of preference.
 
-    Raises `socket.gaierror`, also for a name that cannot be encoded.
+    A name waits for the owner's turn among the `lookups`; without any, its turn is now. Raises
+    `socket.gaierror`, also for a name that cannot be encoded.
     """
     literal = _literal(host, port)
     if literal is not None:
@@ -109,12 +119,7 @@ async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, Sock
     if port > MAX_PORT:
         # The resolver would cut it to 16 bits, and the rules were asked about another port.
         raise socket.gaierror(socket.EAI_SERVICE, "no such port")
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "the name cannot be encoded") from None
-    return [(family, address) for family, _, _, _, address in found]
+    return await (lookups or Lookups()).resolve_stream(host, port, owner)
 
 
 def _literal(host: str, port: int) -> tuple[socket.AddressFamily, SockAddr] | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from wraith.dialing.base import Attempt, Outcome, SocketDialer
 from wraith.dialing.direct import DirectDialer
+from wraith.dialing.lookups import Lookups
 from wraith.errors import ChannelRefused, Refusal
 from wraith.policy.access import AccessRules, Peer, Verdict
 from wraith.policy.identity import Grant
@@ -33,7 +34,8 @@ class ChannelRouter:
 
     `timeout` is in seconds, for reaching one; `service` opens what the server answers itself.
     With `proxied`, what is reached by TCP is reached through that, and names are resolved behind
-    it: then the rules about addresses can only be held against what was asked for.
+    it: then the rules about addresses can only be held against what was asked for. `lookups` are
+    those of the whole server.
     """
 
     def __init__(
@@ -43,12 +45,13 @@ class ChannelRouter:
         timeout: float,
         service: OpenService,
         proxied: SocketDialer | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self.rules = rules
         self._grant = grant
         self._service = service
         self._peer = Peer(grant.principals, grant.fingerprint)
-        self._direct = DirectDialer(self.approve, timeout)
+        self._direct = DirectDialer(self.approve, timeout, lookups)
         self._proxied = proxied
         self._answers: dict[object, bool] = {}
         self._answered_by: AccessRules | None = None

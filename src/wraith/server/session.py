@@ -96,6 +96,7 @@ class PeerSession:
             self._server.options.connect_timeout,
             self._open_service,
             self._server.proxied,
+            self._server.lookups,
         )
         self._capabilities = self._server.capabilities()
         self._associations = Associations(self._router, self._server.lookups)
