@@ -93,7 +93,7 @@ async def test_it_tells_nothing_of_anybody() -> None:
         (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /metrics?name=x HTTP/1.0\r\nHost: a\r\n\r\n", b"200"),
-        (b"GET /" + b"x" * 9000, b"431"),
+        (b"GET /" + b"x" * 17_000, b"431"),
     ],
 )
 async def test_other_requests_get_a_short_answer(request_: bytes, status: bytes) -> None:

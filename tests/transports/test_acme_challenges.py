@@ -123,7 +123,7 @@ class TestByHttp:
             answer = await said_to(challenges, f"{request}\r\nHost: gw.test\r\n\r\n".encode())
             assert answer.startswith(f"HTTP/1.1 {status} ".encode())
             assert answer.partition(b"\r\n\r\n")[2] == body
-        assert (await said_to(challenges, b"a" * 20_000)).startswith(b"HTTP/1.1 400 ")
+        assert (await said_to(challenges, b"a" * 20_000)).startswith(b"HTTP/1.1 431 ")
         challenges.close()
 
     async def test_a_request_in_many_pieces_and_one_too_many(self) -> None:

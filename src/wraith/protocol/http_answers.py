@@ -40,7 +40,7 @@ def page(status: int, text: str, extra_headers: bytes = b"") -> bytes:
 
     Raises `ValueError` for a status that HTTP does not have.
     """
-    return _response(HTTPStatus(status), "text/plain; charset=utf-8", text, extra_headers)
+    return response(status, "text/plain; charset=utf-8", text, extra_headers)
 
 
 def wrong_door(reason: str) -> bytes:
@@ -64,10 +64,12 @@ def pac_file(proxy: HostPort) -> bytes:
     if _PLAIN_ADDRESS.fullmatch(address) is None:
         raise ValueError("not an address that a PAC file can hold")
     content_type = "application/x-ns-proxy-autoconfig"
-    return _response(HTTPStatus.OK, content_type, _PAC.format(address), b"")
+    return response(HTTPStatus.OK, content_type, _PAC.format(address))
 
 
-def _response(status: HTTPStatus, content_type: str, text: str, extra_headers: bytes) -> bytes:
+def response(status: int, content_type: str, text: str, extra_headers: bytes = b"") -> bytes:
+    """Return a complete response of any type, as `page` does."""
+    status = HTTPStatus(status)
     body = text.encode()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"

@@ -17,7 +17,7 @@ from wraith.protocol.first_bytes import begins_tls
 from wraith.server.sockets import RECORD, WOULD_BLOCK, PlainSocket, Socket, TlsSocket
 from wraith.server.splice import Splice
 from wraith.server.stranger import Stranger, time_of_day
-from wraith.streams.hub import READ, WRITE, running_hub
+from wraith.streams.hub import READ, WRITE, running_hub, watch
 from wraith.streams.log_line import log_event
 
 if TYPE_CHECKING:
@@ -119,15 +119,7 @@ class Knock:
             self._read_first()
 
     def _expect(self, events: int) -> None:
-        if events == self._events:
-            return
-        if not events:
-            self._hub.remove(self._fd)
-        elif not self._events:
-            self._hub.add(self._fd, self._ready, events)
-        else:
-            self._hub.expect(self._fd, events)
-        self._events = events
+        self._events = watch(self._hub, self._fd, self._ready, self._events, events)
 
     # Is it ours?
 

@@ -6,22 +6,20 @@ learns how much, and nothing about whom.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 from wraith.errors import UsageError
-from wraith.protocol.http_head import HeadError, find_head_end, parse_head
+from wraith.protocol.http_answers import page, response
+from wraith.protocol.http_head import RequestHead
 from wraith.server.counts import Counts
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import Listener, listen
+from wraith.streams.one_answer import OneAnswer
 from wraith.values.address import HostPort
 
 PATH = b"/metrics"
-
-MAX_HEAD = 8 * 1024
-"""Bytes of a request; a scraper's has a few hundred."""
 
 PATIENCE = 5.0
 """Seconds for a request, and for taking the answer."""
@@ -68,7 +66,7 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(server))
         self._listener: Listener | None = None
-        self._deadlines: Deadlines[_Request] = Deadlines(PATIENCE)
+        self._deadlines: Deadlines[OneAnswer] = Deadlines(PATIENCE)
 
     def __repr__(self) -> str:
         return f"<Metrics {self.address}>"
@@ -83,15 +81,19 @@ class Metrics:
         """Begin to answer. Raises `ListenError`."""
         self._listener = await listen(
             where,
-            lambda: _Request(self.text, self._deadlines),
+            lambda: OneAnswer(self.answer, self._deadlines),
             hint="choose another port with --metrics ADDR:PORT",
         )
 
-    def text(self) -> tuple[bytes, str]:
-        """The metrics now, and their content type."""
+    def answer(self, request: RequestHead) -> bytes:
+        """The metrics now, to whoever asks for them."""
         from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        if request.target.partition(b"?")[0] != PATH:
+            return page(404, "metrics are at /metrics\n")
+        if request.method != b"GET":
+            return page(405, "")
+        return response(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry).decode())
 
     def close(self) -> None:
         """Stop answering."""
@@ -149,50 +151,3 @@ def _by_word(name: str, text: str, counted: Counter[str]) -> Any:
     for word, count in sorted(counted.items()):
         family.add_metric([word], count)
     return family
-
-
-class _Request(asyncio.Protocol):
-    """One request, one answer."""
-
-    def __init__(self, text: Any, deadlines: Deadlines[_Request]) -> None:
-        self._text = text
-        self._deadlines = deadlines
-        self._stream: asyncio.Transport
-        self._head = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._stream = transport
-        self._deadlines.add(self)
-
-    def too_late(self) -> None:
-        self._stream.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._stream.is_closing():
-            return
-        self._head += data
-        end = find_head_end(self._head)
-        if end is None:
-            if len(self._head) > MAX_HEAD:
-                self._answer("431 Request Header Fields Too Large", b"")
-            return
-        try:
-            head = parse_head(bytes(self._head[:end]))
-        except HeadError:
-            self._answer("400 Bad Request", b"")
-            return
-        if head.target.partition(b"?")[0] != PATH:
-            self._answer("404 Not Found", b"metrics are at /metrics\n")
-        elif head.method != b"GET":
-            self._answer("405 Method Not Allowed", b"")
-        else:
-            self._answer("200 OK", *self._text())
-
-    def _answer(self, status: str, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-        self._stream.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        self._stream.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadlines.discard(self)

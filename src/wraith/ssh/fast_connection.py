@@ -34,7 +34,7 @@ from wraith.ssh.socket_channel import SocketChannel
 from wraith.ssh.stream_channel import StreamChannel
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.direct import DirectReceiver, TakesAtOnce
-from wraith.streams.hub import READ, WRITE, running_hub
+from wraith.streams.hub import READ, WRITE, running_hub, watch
 from wraith.streams.socket_stream import SocketStream
 from wraith.values.address import Destination
 
@@ -101,15 +101,8 @@ class FastConnection(DirectReceiver, _Base):
         self._set_events(READ)
 
     def _set_events(self, events: int) -> None:
-        if self._sock is None or events == self._events:
-            return
-        if not events:
-            self.hub.remove(self._fd)
-        elif not self._events:
-            self.hub.add(self._fd, self._ready, events)
-        else:
-            self.hub.expect(self._fd, events)
-        self._events = events
+        if self._sock is not None and events != self._events:
+            self._events = watch(self.hub, self._fd, self._ready, self._events, events)
 
     def expect(self, events: int) -> None:
         """Watch the socket for these events, as long as reading is not stalled."""

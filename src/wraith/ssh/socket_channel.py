@@ -16,7 +16,7 @@ from wraith.errors import Refusal
 from wraith.protocol.ssh_reason import encode_refusal
 from wraith.ssh.lean_channel import LeanChannel
 from wraith.ssh.packet_writer import DONT_WAIT
-from wraith.streams.hub import READ, WRITE, Hub
+from wraith.streams.hub import READ, WRITE, Hub, watch
 from wraith.streams.relay import LINGER_ZERO
 from wraith.values.address import Destination
 
@@ -166,16 +166,8 @@ class SocketChannel(LeanChannel):
     # Socket events
 
     def _expect(self, events: int) -> None:
-        if events == self._events:
-            return
-        # Without any event the descriptor stays out: it would report hang-ups for ever.
-        if not events:
-            self._hub.remove(self._fd)
-        elif not self._events:
-            self._hub.add(self._fd, self._ready, events)
-        else:
-            self._hub.expect(self._fd, events)
-        self._events = events
+        if events != self._events:  # asked often, and seldom so
+            self._events = watch(self._hub, self._fd, self._ready, self._events, events)
 
     def _ready(self, events: int) -> None:
         if events & WRITE:

@@ -78,6 +78,22 @@ class Hub(Protocol):
         ...
 
 
+def watch(hub: Hub, fd: int, callback: Callback, before: int, events: int) -> int:
+    """Have a descriptor watched for `events` instead of those `before`; returns `events`.
+
+    One without any stays out of the hub: it would report hang-ups for ever.
+    """
+    if events == before:
+        return events
+    if not events:
+        hub.remove(fd)
+    elif not before:
+        hub.add(fd, callback, events)
+    else:
+        hub.expect(fd, events)
+    return events
+
+
 def borrow(hub: Hub) -> memoryview:
     """A buffer of `BUFFER_SIZE`, to be given back by `give_back`.
 

@@ -13,7 +13,7 @@ import socket
 from typing import Any
 
 from wraith.streams.direct import DirectReceiver
-from wraith.streams.hub import READ, WRITE, Hub, running_hub
+from wraith.streams.hub import READ, WRITE, Hub, running_hub, watch
 
 CHUNK = 64 * 1024
 HIGH_WATER = 64 * 1024
@@ -88,16 +88,7 @@ class SocketStream(asyncio.Transport):
                 self._fail(ConnectionResetError("the peer is gone"))
 
     def _expect(self, events: int) -> None:
-        if events == self._events:
-            return
-        # A descriptor without any event stays out of the hub: it would report trouble for ever.
-        if not events:
-            self._hub.remove(self._fd)
-        elif not self._events:
-            self._hub.add(self._fd, self._ready, events)
-        else:
-            self._hub.expect(self._fd, events)
-        self._events = events
+        self._events = watch(self._hub, self._fd, self._ready, self._events, events)
 
     def _read(self) -> None:
         assert self._sock is not None

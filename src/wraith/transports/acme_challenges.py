@@ -8,7 +8,6 @@ a listener of its own is open for as long as the order takes.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import hashlib
@@ -27,9 +26,10 @@ from cryptography.x509.oid import NameOID
 from wraith.protocol.client_hello import read_client_hello
 from wraith.protocol.events import NEED_DATA
 from wraith.protocol.http_answers import page
-from wraith.protocol.http_head import MAX_HEAD_BYTES, HeadError, find_head_end, parse_head
+from wraith.protocol.http_head import RequestHead
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import Listener, listen
+from wraith.streams.one_answer import OneAnswer
 from wraith.values.address import HostPort
 
 PROTOCOL = b"acme-tls/1"
@@ -139,9 +139,9 @@ class HttpChallenges:
 
     def __init__(self, address: HostPort) -> None:
         self._address = address
-        self._answers: dict[bytes, bytes] = {}
+        self._answers: dict[bytes, str] = {}
         self._listener: Listener | None = None
-        self._clients: Deadlines[_HttpClient] = Deadlines(HTTP_PATIENCE)
+        self._clients: Deadlines[OneAnswer] = Deadlines(HTTP_PATIENCE)
 
     def __repr__(self) -> str:
         state = "open" if self._listener is not None else "closed"
@@ -151,13 +151,19 @@ class HttpChallenges:
         """Begin to listen. Raises `ListenError`."""
         self._listener = await listen(
             self._address,
-            lambda: _HttpClient(self._answers, self._clients),
+            lambda: OneAnswer(self._answer, self._clients),
             hint="name another with --acme-http ADDR:PORT, to which port 80 is forwarded",
         )
 
     def add(self, token: str, key_authorization: str) -> None:
         """Answer this token with its key authorization."""
-        self._answers[HTTP_PATH + token.encode()] = key_authorization.encode()
+        self._answers[HTTP_PATH + token.encode()] = key_authorization
+
+    def _answer(self, request: RequestHead) -> bytes:
+        answer = self._answers.get(request.target) if request.method == b"GET" else None
+        if answer is None:
+            return page(404, "There is nothing here.\n")
+        return page(200, answer)
 
     def close(self) -> None:
         """Nothing is pending any more; stop listening."""
@@ -166,43 +172,3 @@ class HttpChallenges:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-
-
-class _HttpClient(asyncio.Protocol):
-    """One client: a request, an answer, the end."""
-
-    def __init__(self, answers: dict[bytes, bytes], clients: Deadlines[_HttpClient]) -> None:
-        self._answers, self._clients = answers, clients
-        self._head = bytearray()
-        self._stream: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._stream = transport
-        self._clients.add(self)
-
-    def too_late(self) -> None:
-        self._stream.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._stream.is_closing():
-            return
-        self._head += data
-        end = find_head_end(self._head)
-        if end is None and len(self._head) <= MAX_HEAD_BYTES:
-            return
-        self._stream.write(self._answer(bytes(self._head[:end])))
-        self._stream.close()
-
-    def _answer(self, head: bytes) -> bytes:
-        try:
-            request = parse_head(head)
-        except (HeadError, IndexError):
-            return page(400, "This is no request.\n")
-        answer = self._answers.get(request.target) if request.method == b"GET" else None
-        if answer is None:
-            return page(404, "There is nothing here.\n")
-        return page(200, answer.decode())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._clients.discard(self)
