@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIGKILL
 
 import pytest
 
 from interop.peers.process import wait_until
-from interop.peers.stage import Stage
 from interop.peers.tools import require_tool
 from interop.peers.uplink import (
     DIRECT,
@@ -25,7 +22,6 @@ from interop.peers.uplink import (
     Start,
     Uplink,
     engine_of,
-    gone,
 )
 
 pytestmark = pytest.mark.timeout(180)
@@ -220,130 +216,6 @@ class TestDatagrams:
             assert ask(FAR4) == "ConnectionRefusedError"
         finally:
             proxy.kill()
-
-
-class TestNothingLeaks:
-    def browse(self, uplink: Uplink) -> None:
-        uplink.sh(f"dig +short +tries=1 +time=2 {ONLY_THERE} leak.test @192.168.77.1", fails=True)
-        uplink.sh("dig +short +tries=1 +time=2 leak.test @8.8.8.8", fails=True)
-        uplink.sh("getent ahosts leak.test; getent hosts 198.51.100.9", fails=True)
-        uplink.sh("dig +short +tries=1 +time=1 -p 123 leak.test @198.51.100.9", fails=True)
-        for host in (FAR4, FAR6, ONLY_THERE):
-            uplink.page(host)
-
-    def test_while_somebody_browses(self, uplink: Uplink, start: Start) -> None:
-        start()
-        with uplink.capture() as leaked:
-            self.browse(uplink)
-            assert uplink.tunnelled(ONLY_THERE)
-        assert leaked == []
-
-    def test_a_browser_with_its_own_ways(self, uplink: Uplink, stage: Stage, start: Start) -> None:
-        """Chromium with DNS over HTTPS, QUIC and everything else as it comes."""
-        start()
-        profile = stage.home("chromium")
-        browser = (
-            f"timeout 40 {require_tool('chromium')} --headless --no-sandbox --disable-gpu"
-            f" --user-data-dir={profile} --virtual-time-budget=4000 --dump-dom http://{ONLY_THERE}/"
-        )
-        with uplink.capture() as leaked:
-            assert "198.51.100" in uplink.sh(browser, fails=True)
-        assert leaked == []
-
-    def test_the_capture_does_see_what_goes_out(self, uplink: Uplink) -> None:
-        with uplink.capture() as leaked:
-            uplink.sh(f"dig +short +tries=1 +time=2 {KNOWN_TO_ALL}")
-        assert leaked, "else the stories above would prove nothing"
-
-
-class TestTheKillSwitch:
-    def closed(self, uplink: Uplink) -> None:
-        with uplink.capture() as leaked:
-            for host in (FAR4, FAR6, ONLY_THERE):
-                assert uplink.page(host) == ""
-            uplink.sh("dig +tries=1 +time=1 leak.test", fails=True)
-            uplink.sh("ping -c1 -W1 198.51.100.9; ping -c1 -W1 2001:db8::9", fails=True)
-            uplink.sh(f"curl -sS --max-time 2 --interface {DIRECT[0]} http://{FAR4}/", fails=True)
-        assert leaked == []
-
-    @pytest.mark.parametrize("victim", ["engine", "janitor", "both"])
-    def test_holds_when_one_half_or_both_are_killed(
-        self, uplink: Uplink, start: Start, victim: str
-    ) -> None:
-        shim = start("--kill-switch")
-        assert uplink.tunnelled(FAR4)
-        engine = engine_of(shim)
-        os.kill({"engine": engine, "janitor": shim.pid, "both": shim.pid}[victim], SIGKILL)
-        if victim == "both":
-            os.kill(engine, SIGKILL)
-        shim.wait()
-        gone(engine)
-        self.closed(uplink)
-        uplink.sh(f"{require_tool('wraith-tun')} --restore")
-        assert uplink.page(FAR4) == DIRECT[0]
-
-    def test_holds_while_the_tunnel_is_down(self, uplink: Uplink, start: Start) -> None:
-        start("--kill-switch")
-        uplink.connect.kill()
-        try:
-            self.closed(uplink)
-        finally:
-            uplink.start_client()
-        assert uplink.tunnelled(FAR4)
-
-    def test_is_opened_by_the_next_start_with_no_gap(self, uplink: Uplink, start: Start) -> None:
-        start("--kill-switch").kill()
-        asking = uplink.start(
-            HOST, "sh", "-c", f"while :; do curl -sS --max-time 1 http://{FAR4}/; done"
-        )
-        with uplink.capture() as leaked:
-            start("--kill-switch")
-            wait_until(lambda: "198.51.100" in asking.log, 10, "it goes through again")
-        asking.kill()
-        assert leaked == []
-        assert DIRECT[0] not in asking.log
-
-    def test_ends_with_a_clean_stop(self, uplink: Uplink, start: Start) -> None:
-        assert start("--kill-switch").stop() == 0
-        assert uplink.page(FAR4) == DIRECT[0]
-
-
-class TestKilled:
-    @pytest.mark.parametrize("moment", range(10))
-    def test_at_any_moment_the_network_works_and_can_be_restored(
-        self, uplink: Uplink, start: Start, moment: int
-    ) -> None:
-        before = uplink.state()
-        shim = uplink.start(HOST, require_tool("wraith-tun"))
-        if moment < 5:
-            time.sleep(0.06 + 0.05 * moment)  # while it starts
-        else:
-            shim.wait_for_log(lambda log: "wraith-tun: up" in log)
-            time.sleep(0.05 * (moment - 5))
-        family = shim.family()
-        shim.signal_family(SIGKILL)
-        shim.wait()
-        for pid in family:
-            gone(pid)
-        assert uplink.page(FAR4) == DIRECT[0]
-        assert uplink.sh(f"dig +short {KNOWN_TO_ALL}") == f"{SERVER}\n"
-        if moment % 2:
-            uplink.sh(f"{require_tool('wraith-tun')} --restore")
-        else:
-            assert start().stop() == 0
-        assert uplink.state() == before
-
-    def test_the_engine_alone_and_the_janitor_clears_up(self, uplink: Uplink, start: Start) -> None:
-        shim = start()
-        os.kill(engine_of(shim), SIGKILL)
-        assert shim.wait() == 1
-        assert uplink.page(FAR4) == DIRECT[0]
-
-    def test_the_device_is_removed_by_somebody(self, uplink: Uplink, start: Start) -> None:
-        shim = start()
-        uplink.sh("ip link del wraith0")
-        assert shim.wait() == 1
-        assert uplink.page(FAR4) == DIRECT[0]
 
 
 class TestErrorsAreTrue:

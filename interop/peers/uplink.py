@@ -176,8 +176,10 @@ class Uplink:
     def capture(self) -> Iterator[list[str]]:
         """What goes out over the cable and is not the tunnel; filled in at the end."""
         found: list[str] = []
-        # ARP and neighbour discovery are the cable's own business, and go no further than it.
-        noise = "arp or (icmp6 and ip6[40] >= 130 and ip6[40] <= 143)"
+        # What no router passes on is the cable's own business: ARP, neighbour discovery, and the
+        # multicast that announces names to the link.
+        noise = "arp or dst net 224.0.0.0/24 or dst net ff02::/16"
+        noise += " or (icmp6 and ip6[40] >= 130 and ip6[40] <= 143)"
         tunnel = f"(tcp and host {SERVER} and port {PORT})"
         tcpdump = self.start(
             HOST, require_tool("tcpdump"), "-ni", "up0", "-Q", "out", "--immediate-mode", "-l",
