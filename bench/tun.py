@@ -31,6 +31,13 @@ HOSTS = 16
 INSIDE = "--inside"
 
 
+CPU = "cpu_us"
+"""A figure that is not the load generator's: of the process that started it, which is the shim."""
+
+_AROUND = 't() { cut -d" " -f14,15 "/proc/$PPID/stat"; }; t; "$@"; t'
+"""Run a command, and tell before and after it the ticks that its parent has used (proc(5))."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """A role of the load generator, and which of its figures counts."""
@@ -56,6 +63,7 @@ MEASURES = (
         "first", "connect, 64 bytes, close; median", "conn", "p50_us", "ms", 1e-3,
         {"ms": 1000, "at_once": 1},
     ),
+    Measure("cpu", "the shim's own time for a connection", "conn", CPU, "µs", 1, {"ms": 2000}),
     Measure("ping", "64-byte ping-pong", "ping", "per_second", "/s", 1, {"ms": 1000, "at_once": 1}),
     Measure("udp", "64-byte datagrams", "udp", "per_second", "/s", 1, {"ms": 1000, "at_once": 1}),
     Measure(
@@ -124,7 +132,7 @@ def _measure_server(
             if measure.role == "udp" and not peer.has_datagrams:
                 continue
             for number in range(options.reps):
-                for way in ("socks", *shims):
+                for way in shims if measure.figure == CPU else ("socks", *shims):
                     print(f"{kind.name} {measure.key} {number + 1} {way}", file=sys.stderr)
                     words = {**origin, "net": NET, "bytes": options.bytes, **measure.options}
                     if way == "socks":
@@ -139,7 +147,8 @@ def _measure_server(
 def _run(
     loadgen: Loadgen, before: list[str], measure: Measure, words: dict[str, int]
 ) -> float | None:
-    command = [*before, *loadgen.argv(measure.role, words)]
+    around = ["sh", "-c", _AROUND, "sh"] if measure.figure == CPU else []
+    command = [*before, *around, *loadgen.argv(measure.role, words)]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=90
     )
@@ -147,7 +156,12 @@ def _run(
         said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         print(f"  could not ({done.returncode}): {said[0]}", file=sys.stderr)
         return None
-    return float(json.loads(done.stdout.strip().splitlines()[-1])[measure.figure]) * measure.scale
+    lines = done.stdout.strip().splitlines()
+    if measure.figure == CPU:
+        first, report, last = lines
+        ticks = sum(map(int, last.split())) - sum(map(int, first.split()))
+        return ticks / os.sysconf("SC_CLK_TCK") / int(json.loads(report)["count"]) * 1e6
+    return float(json.loads(lines[-1])[measure.figure]) * measure.scale
 
 
 def _render(table: dict[str, Samples]) -> str:

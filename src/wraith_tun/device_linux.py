@@ -16,7 +16,11 @@ from wraith_tun.netlink import FAMILIES, Interface
 from wraith_tun.packets import VNET
 
 PATH = "/dev/net/tun"
-MTU, QUEUE = 65535, 1000
+MTU = 65535
+QUEUE = 4000
+"""Packets that wait to be read: a thousand streams at once overflow the usual 1000, and a SYN that
+is lost costs a second."""
+
 _TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454D8
 _TUN_NO_PI_VNET_HDR = 0x0001 | 0x1000 | 0x4000
 _CSUM_TSO4_TSO6_ECN = 15

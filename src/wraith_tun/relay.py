@@ -41,15 +41,21 @@ class _Half:
     def carry(self, sent: Callable[[], None]) -> None:
         """Carry what is there, as far as it is taken."""
         for _ in range(TURNS):
-            piece = self.rest or _scratch[: self.source.recv_into(_scratch)]
+            try:
+                piece = self.rest or _scratch[: self.source.recv_into(_scratch)]
+            except BlockingIOError:
+                return
             if not piece:
                 self.over = True
                 self.sink.shutdown(socket.SHUT_WR)
                 return
-            size, done = len(piece), 0
-            with contextlib.suppress(BlockingIOError):
+            size = len(piece)
+            try:
                 done = self.sink.send(piece)
-            self.rest = piece[done:] if self.rest else memoryview(bytes(piece[done:]))
+            except BlockingIOError:
+                done = 0
+            if done < size or self.rest:
+                self.rest = piece[done:] if self.rest else memoryview(bytes(piece[done:]))
             sent()
             if done < size or size < PIECE:  # the sink is full, or the source is empty
                 return
@@ -71,8 +77,7 @@ def relay(
             ready = yield
             for half in halves:
                 if ready is not None and half.waits_for(ready):
-                    with contextlib.suppress(BlockingIOError):
-                        half.carry(sent)
+                    half.carry(sent)
         loop.close(upstream)
         loop.wait(app, 0)
         while not _drained(app):  # else what it has not read yet would be lost with the flow
