@@ -19,9 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from wraith.protocol.client_hello import read_client_hello
 from wraith.protocol.events import NEED_DATA
@@ -30,6 +27,7 @@ from wraith.protocol.http_head import RequestHead
 from wraith.streams.deadlines import Deadlines
 from wraith.streams.listening import Listener, listen
 from wraith.streams.one_answer import OneAnswer
+from wraith.transports.certificates import self_signed
 from wraith.values.address import HostPort
 
 PROTOCOL = b"acme-tls/1"
@@ -111,27 +109,12 @@ def _certificate(identifier: str, key_authorization: str) -> bytes:
     except ValueError:
         alternative = x509.DNSName(identifier)
     digest = _OCTETS_OF_32 + hashlib.sha256(key_authorization.encode()).digest()
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME challenge")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-        .add_extension(x509.UnrecognizedExtension(_ACME_IDENTIFIER, digest), critical=True)
-        .sign(key, hashes.SHA256())
+    return self_signed(
+        "ACME challenge",
+        datetime.timedelta(days=1),
+        (x509.SubjectAlternativeName([alternative]), False),
+        (x509.UnrecognizedExtension(_ACME_IDENTIFIER, digest), True),
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return private + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 class HttpChallenges:

@@ -24,6 +24,8 @@ _log = logging.getLogger("wraith.server")
 SELF_SIGNED = "tls_self_signed.pem"
 """Its name in the state directory; certificate and key in one file, so that they cannot part."""
 
+LOCALHOST = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+
 SELF_SIGNED_LIFE = datetime.timedelta(days=3650)
 """A pin looks at the key alone, and whoever pins it should not have to come back every year."""
 
@@ -168,7 +170,7 @@ def keep_self_signed(path: Path) -> bool:
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(path, _make_self_signed())
+        write_private(path, self_signed("localhost", SELF_SIGNED_LIFE, (LOCALHOST, False)))
     except OSError as error:
         if path.exists():  # somebody else was quicker
             return False
@@ -179,24 +181,28 @@ def keep_self_signed(path: Path) -> bool:
     return True
 
 
-def _make_self_signed() -> bytes:
+def self_signed(
+    common_name: str, life: datetime.timedelta, *extensions: tuple[x509.ExtensionType, bool]
+) -> bytes:
+    """A new key (P-256) and its certificate, in PEM; each extension with whether it is critical."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))  # clocks differ
-        .not_valid_after(now + SELF_SIGNED_LIFE)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
+        .not_valid_after(now + life)
     )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+    certificate = builder.sign(key, hashes.SHA256())
     return private + certificate.public_bytes(serialization.Encoding.PEM)

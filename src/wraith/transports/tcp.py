@@ -62,22 +62,14 @@ class TcpTransport:
         """As `Transport.close`; nothing is shared."""
 
 
-class TcpAcceptor:
-    """Accepts streams on one listening address.
-
-    An empty host means all interfaces, IPv4 and IPv6. Port 0 takes one free port, the same for both
-    families. `trusted` are load balancers that say for whom they connect.
-    """
+class _TcpListening:
+    """What a listening address has in common, wherever its socket comes from."""
 
     transport = "tcp"
 
-    def __init__(self, address: ListenAddress, trusted: TrustedProxies = NOBODY) -> None:
-        self._address = address
+    def __init__(self, trusted: TrustedProxies) -> None:
         self._headers = ProxyHeaders(trusted)
         self._listener: Listener | None = None
-
-    def __repr__(self) -> str:
-        return f"<TcpAcceptor {' '.join(self.addresses) or self._address}>"
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -95,7 +87,7 @@ class TcpAcceptor:
         return {}
 
     async def start(self, accept: Accept) -> None:
-        """Bind and begin to accept."""
+        """Begin to accept. Raises `ListenError`."""
         await self.listen(self.greeter(accept))
 
     async def prepare(self) -> None:
@@ -107,11 +99,7 @@ class TcpAcceptor:
 
     async def listen(self, first: ProtocolFactory) -> None:
         """As `SharedAcceptor.listen`."""
-        self._listener = await listen(
-            HostPort(self._address.host, self._address.port),
-            lambda: self._headers.first(first()),
-            hint="choose another port, for example --listen 0.0.0.0:2222",
-        )
+        raise NotImplementedError
 
     def reload(self, settings: ServeSettings) -> None:
         """As `Acceptor.reload`; TCP keeps nothing in files."""
@@ -127,62 +115,47 @@ class TcpAcceptor:
         """As `Acceptor.wait_closed`; nothing is shared."""
 
 
-class InheritedTcpAcceptor:
+class TcpAcceptor(_TcpListening):
+    """Accepts streams on one listening address.
+
+    An empty host means all interfaces, IPv4 and IPv6. Port 0 takes one free port, the same for both
+    families. `trusted` are load balancers that say for whom they connect.
+    """
+
+    def __init__(self, address: ListenAddress, trusted: TrustedProxies = NOBODY) -> None:
+        super().__init__(trusted)
+        self._address = address
+
+    def __repr__(self) -> str:
+        return f"<TcpAcceptor {' '.join(self.addresses) or self._address}>"
+
+    async def listen(self, first: ProtocolFactory) -> None:
+        """As `SharedAcceptor.listen`."""
+        self._listener = await listen(
+            HostPort(self._address.host, self._address.port),
+            lambda: self._headers.first(first()),
+            hint="choose another port, for example --listen 0.0.0.0:2222",
+        )
+
+
+class InheritedTcpAcceptor(_TcpListening):
     """Accepts streams on a listening socket that another process has bound for us."""
 
-    transport = "tcp"
-
     def __init__(self, sock: socket.socket, trusted: TrustedProxies = NOBODY) -> None:
+        super().__init__(trusted)
         self._sock = sock
-        self._headers = ProxyHeaders(trusted)
-        self._listener: Listener | None = None
 
     def __repr__(self) -> str:
         return f"<InheritedTcpAcceptor {' '.join(self.addresses) or 'closed'}>"
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The address that it was bound to, in URL form."""
-        return urls("tcp", self._listener)
-
-    @property
-    def invitation(self) -> tuple[str, ...]:
-        """As `Acceptor.invitation`."""
-        return server_options(self._listener, DEFAULT_PORT)
-
-    @property
-    def notes(self) -> Mapping[str, str]:
-        """As `Acceptor.notes`; none."""
-        return {}
-
-    async def start(self, accept: Accept) -> None:
-        """Begin to accept."""
-        await self.listen(self.greeter(accept))
-
-    async def prepare(self) -> None:
-        """As `SharedAcceptor.prepare`; TCP needs nothing."""
-
-    def greeter(self, accept: Accept) -> ProtocolFactory:
-        """As `SharedAcceptor.greeter`."""
-        return lambda: Greeter("tcp", accept)
 
     async def listen(self, first: ProtocolFactory) -> None:
         """As `SharedAcceptor.listen`; the socket is bound already."""
         self._listener = await listen_on(self._sock, lambda: self._headers.first(first()))
 
-    def reload(self, settings: ServeSettings) -> None:
-        """As `Acceptor.reload`; TCP keeps nothing in files."""
-
     async def close(self) -> None:
         """Stop accepting; whoever bound the socket may go on with it."""
-        self._headers.close()
+        await super().close()
         self._sock.close()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-
-    async def wait_closed(self) -> None:
-        """As `Acceptor.wait_closed`; nothing is shared."""
 
 
 def urls(scheme: str, listener: Listener | None) -> tuple[str, ...]:
