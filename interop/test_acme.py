@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 import os
+import signal
 import socket
 import ssl
 import time
@@ -21,13 +22,13 @@ from interop.peers import socks
 from interop.peers.keys import Key
 from interop.peers.origins import Echo
 from interop.peers.pebble import REFUSED, Pebble
-from interop.peers.process import Process, ReadyPipe
+from interop.peers.process import Process, ReadyPipe, wait_until
 from interop.peers.roles import Address, free_port
 from interop.peers.stage import Stage
 from interop.peers.tools import clean_environment, require_tool
 from interop.peers.transfer import echo
 from interop.peers.wraith import end_well
-from wraith.transports.acme import AcmeCertificate
+from wraith.transports.acme import AcmeCertificate, names_of
 from wraith.transports.acme_options import AcmeOptions
 from wraith.transports.tls_acceptor import TlsAcceptor
 from wraith.values.address import ListenAddress
@@ -130,6 +131,25 @@ def test_a_certificate_for_names_and_addresses(
         proxy = connected(stage, server, "--transport", "tls", "--server", str(where), *trust)
         with socks.connect(proxy, far_echo.address) as stream:
             echo(stream)
+
+
+@pytest.mark.parametrize("challenge", ["tls-alpn-01", "http-01"])
+def test_by_several_workers(stage: Stage, pebble: Pebble, challenge: str) -> None:
+    http: list[str] = []
+    if challenge == "http-01":
+        http = ["--acme-http", f"127.0.0.1:{pebble.http_port}"]
+    server = AcmeServer(stage, pebble, NAMES, "--workers", "3", *http)
+    assert "not obtained" not in server.wait_for(OBTAINED)
+    shown = {served(pebble.where) for _ in range(6)}
+    assert len(shown) == 1, "each of them shows it"
+    assert names_of(x509.load_der_x509_certificate(shown.pop())) == set(NAMES)
+
+    ready = server.process.log.count("worker ready")
+    os.kill(server.process.family()[1], signal.SIGKILL)
+    server.wait_for("worker ended")
+    wait_until(lambda: server.process.log.count("worker ready") > ready, 15, "it came back")
+    assert len({served(pebble.where) for _ in range(6)}) == 1
+    assert server.process.log.count(OBTAINED) == 1
 
 
 def free_address() -> Address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from interop.peers.keys import Key
 from interop.peers.openssh import ssh_command
 from interop.peers.origins import Digest, Echo
 from interop.peers.process import DidNotStart, Process, descendants, wait_until
+from interop.peers.redis import Redis
 from interop.peers.roles import Address, Client, ClientAsk, Server, ServerAsk, free_port
 from interop.peers.stage import Stage
 from interop.peers.tools import clean_environment, require_tool
@@ -287,6 +290,84 @@ class TestBus:
 
         asyncio.run(story())
 
+    def test_with_redis_events_reach_all_workers_of_all_servers_once(self, stage: Stage) -> None:
+        key, redis = stage.key(), Redis(stage)
+        here, there = (a_server(stage, key, "--bus", redis.url) for _ in range(2))
+
+        async def story() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                speaker, near, far, farther = [
+                    await stack.enter_async_context(on_the_bus(server, key))
+                    for server in (here, here, there, there)
+                ]
+                heard = [target.subscribe("a:") for target in (near, far, farther)]
+                await settled(speaker, near, far, farther)
+                for number in range(300):
+                    speaker.dispatch("a", "", number)
+                for events in heard:
+                    assert await next_payloads(events, 300) == list(range(300))
+
+                redis.kill()
+                speaker.dispatch("a", "", "nearby")
+                assert await next_payloads(heard[0], 1) == ["nearby"], "without Redis, too"
+                redis.start()
+                await settled(speaker, far, farther)
+                speaker.dispatch("a", "", "everywhere")
+                for events in heard:
+                    last = await next_payloads(events, 1)
+                    while last[-1] != "everywhere":
+                        last += await next_payloads(events, 1)
+
+        asyncio.run(story())
+        for server in (here, there):
+            assert accepted(server) == {"1": 1, "2": 1}
+            links = [line for line in server.process.log.splitlines() if "bus link made" in line]
+            assert links, "the parent is the client of Redis"
+            assert not any("worker=" in line for line in links)
+
+    def test_a_worker_that_does_not_take_its_events_costs_a_bounded_memory(
+        self, stage: Stage
+    ) -> None:
+        key = stage.key()
+        server = a_server(stage, key)
+
+        async def story() -> None:
+            async with (
+                on_the_bus(server, key) as one,
+                on_the_bus(server, key) as two,
+                on_the_bus(server, key),
+                on_the_bus(server, key) as beside,
+            ):
+                heard: list[Any] = []
+                one.add_listener("a:", lambda event: heard.append(event.payload[0]))
+                await settled(two, one, beside)
+                asleep = workers_of(server)[worker_of(server, 0)]
+                before = server.process.holdings().memory
+                os.kill(asleep, signal.SIGSTOP)
+                try:
+                    async with asyncio.timeout(15):  # well below the silence that ends a worker
+                        for number in range(600):
+                            two.dispatch("a", "", [number, "x" * 64_000])
+                            await asyncio.sleep(0.005)
+                        await settled(two, beside)
+                    grown = server.process.holdings().memory - before
+                finally:
+                    os.kill(asleep, signal.SIGCONT)
+                assert grown < 24 * 1024, "KiB: 8 MiB wait, and the buffers around them"
+                await asyncio.to_thread(_hears, server, "bus gap")
+                two.dispatch("a", "", ["last"])
+                async with asyncio.timeout(15):
+                    while heard[-1:] != ["last"]:
+                        await asyncio.sleep(0.01)
+                assert heard[:-1] == list(range(len(heard) - 1)), "in order, without holes"
+                assert 100 < len(heard) < 500
+
+        asyncio.run(story())
+
+
+def _hears(server: Server, text: str) -> None:
+    server.process.wait_for_log(lambda log: text in log)
+
 
 class TestLifeAndDeath:
     def test_a_killed_worker_takes_its_own_sessions_only_and_comes_back(
@@ -512,10 +593,6 @@ class TestWhatCannotBeShared:
         ("options", "sentence"),
         [
             (["--listen", "iroh://"], "several workers cannot share iroh://"),
-            (
-                ["--listen", "tls://:0", "--acme-domain", "gw.example.com"],
-                "several workers cannot answer the challenges of --acme-domain",
-            ),
         ],
     )
     def test_is_a_usage_error_with_the_next_step(

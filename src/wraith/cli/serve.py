@@ -27,6 +27,7 @@ from wraith.streams.log_line import log_event
 from wraith.transports.acme_options import LETS_ENCRYPT
 
 if TYPE_CHECKING:
+    from wraith.server.options import ServeOptions
     from wraith.server.serve import Server
     from wraith.server.workers.supervisor import Supervisor
 
@@ -286,9 +287,6 @@ def serve(
     from wraith.errors import UsageError, WraithError
     from wraith.policy.trusted_proxies import TrustedProxies
     from wraith.server.options import ServeOptions
-    from wraith.server.serve import Server
-    from wraith.server.workers.orders import check_shareable
-    from wraith.server.workers.supervisor import Supervisor
 
     logs.configure(log_level, log_format)
     try:
@@ -301,24 +299,33 @@ def serve(
             )
         listen = [*inherited, *named]
         options = ServeOptions(listen=listen, **values)
-        if workers > 1:
-            check_shareable(options)
+        make = _one(options) if workers == 1 else _several(options, workers, log_level, log_format)
     except WraithError as error:
         report.fail(error)
-
-    def make() -> Server | Supervisor:
-        return (
-            Server(options)
-            if workers == 1
-            else Supervisor(options, workers, (log_level, log_format))
-        )
-
     report.run(lambda: _serve(ctx, make, ready_fd, human=log_format == "text"))
+
+
+Make = Callable[[], "Server | Supervisor"]
+
+
+def _one(options: ServeOptions) -> Make:
+    from wraith.server.serve import Server
+
+    return lambda: Server(options)
+
+
+def _several(options: ServeOptions, count: int, level: str, style: str) -> Make:
+    """Raises `UsageError` for what several processes cannot serve together."""
+    from wraith.server.workers.orders import check_shareable
+    from wraith.server.workers.supervisor import Supervisor
+
+    check_shareable(options)
+    return lambda: Supervisor(options, count, (level, style))
 
 
 async def _serve(
     ctx: click.Context,
-    make: Callable[[], Server | Supervisor],
+    make: Make,
     ready_fd: int | None,
     *,
     human: bool,

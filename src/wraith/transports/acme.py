@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -38,6 +38,22 @@ from wraith.transports.certificates import CertificateSource, server_context
 _log = logging.getLogger("wraith.server")
 
 T = TypeVar("T")
+
+
+class Audience(Protocol):
+    """Other processes, which show what this one obtains, and answer challenges in its place."""
+
+    async def challenged(self, identifier: str, key_authorization: str) -> None:
+        """A challenge is pending. Returns when they can answer it, or after a while."""
+        ...
+
+    def settled(self) -> None:
+        """Nothing is pending any more."""
+        ...
+
+    def obtained(self) -> None:
+        """There is another certificate, in the file where it is kept."""
+        ...
 
 
 class AcmeCertificate:
@@ -62,6 +78,8 @@ class AcmeCertificate:
         self._authority: Authority | None = None
         self._failures = 0
         self._hurry = asyncio.Event()
+        self._follows = False
+        self.audience: Audience | None = None
 
     def __repr__(self) -> str:
         return f"<AcmeCertificate {' '.join(self._options.domains)} failures={self._failures}>"
@@ -91,7 +109,9 @@ class AcmeCertificate:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise IdentityError(f"cannot keep a certificate by ACME: {reason}") from error
-        self._show_kept()
+        self.show_kept()
+        if self._follows:
+            return
         await self._try_http()
         self._tasks.spawn(self._look_after(), "look after the certificate")
 
@@ -106,6 +126,8 @@ class AcmeCertificate:
             log_event(_log, logging.ERROR, "certificate not reloaded", reason=str(error))
             return
         self._options, self._authority, self._failures = options, None, 0
+        if self._follows:
+            self.show_kept()
         self._hurry.set()
 
     async def close(self) -> None:
@@ -113,6 +135,20 @@ class AcmeCertificate:
         self._users -= 1
         if not self._users:
             await self._tasks.close()
+
+    # As one of several processes
+
+    def follow(self) -> None:
+        """Only show what another process obtains, and answer what that one is asked."""
+        self._follows = True
+
+    def challenged(self, identifier: str, key_authorization: str) -> None:
+        """A challenge is pending, and may come here."""
+        self._alpn.add(identifier, key_authorization, self._folder)
+
+    def settled(self) -> None:
+        """Nothing is pending any more."""
+        self._alpn.clear()
 
     async def _try_http(self) -> None:
         """A port that cannot be had is told now, and not at the first renewal."""
@@ -125,7 +161,8 @@ class AcmeCertificate:
     def _path(self) -> Path:
         return self._folder / "certificate.pem"
 
-    def _show_kept(self) -> None:
+    def show_kept(self) -> None:
+        """Show what is in the file, if it can be."""
         if not self._path.exists():
             return
         try:
@@ -216,6 +253,8 @@ class AcmeCertificate:
             raise IdentityError(f"cannot write {self._path}: {reason}") from error
         self.source.replace(self._path)
         log_event(_log, logging.INFO, "certificate obtained", pin=self.source.pin)
+        if self.audience is not None:
+            self.audience.obtained()
 
     @contextlib.asynccontextmanager
     async def _answering(self, order: Order) -> AsyncIterator[None]:
@@ -230,14 +269,21 @@ class AcmeCertificate:
                 if port is not None:
                     port.add(challenge.token, challenge.key_authorization)
                 else:
-                    self._alpn.add(challenge.identifier, challenge.key_authorization, self._folder)
+                    await self._show(challenge.identifier, challenge.key_authorization)
             for challenge in challenges:
                 await _in_thread(functools.partial(order.answer, challenge))
             yield
         finally:
             self._alpn.clear()
+            if self.audience is not None:
+                self.audience.settled()
             if port is not None:
                 port.close()
+
+    async def _show(self, identifier: str, key_authorization: str) -> None:
+        self._alpn.add(identifier, key_authorization, self._folder)
+        if self.audience is not None:
+            await self.audience.challenged(identifier, key_authorization)
 
 
 def names_of(certificate: x509.Certificate) -> set[str]:

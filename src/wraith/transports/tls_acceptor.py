@@ -57,7 +57,8 @@ class TlsAcceptor:
     ) -> None:
         self._address = address
         self._headers = ProxyHeaders(trusted)
-        self._certificates = certificates
+        self.certificates = certificates
+        """Where its certificate comes from."""
         self._opening = opening or certificates.choose
         self._listener: Listener | None = None
         self._started = False
@@ -76,17 +77,17 @@ class TlsAcceptor:
         bound = self._listener.addresses[0] if self._listener is not None else None
         if not isinstance(bound, HostPort):
             return ()
-        source = self._certificates.source
+        source = self.certificates.source
         if source.is_self_signed:
             pin = ("--tls-pin", source.pin)
             return ("--transport", "tls", *server_option(bound, DEFAULT_PORT), *pin)
-        named = HostPort(self._certificates.name or bound.host, bound.port)
+        named = HostPort(self.certificates.name or bound.host, bound.port)
         return ("--transport", "tls", *server_option(named, DEFAULT_PORT))
 
     @property
     def notes(self) -> Mapping[str, str]:
         """As `Acceptor.notes`: the fingerprint of the certificate's key, where there is one yet."""
-        pin = self._certificates.source.pin
+        pin = self.certificates.source.pin
         return {"tls pin": pin} if pin else {}
 
     async def start(self, accept: Accept) -> None:
@@ -96,7 +97,7 @@ class TlsAcceptor:
 
     async def prepare(self) -> None:
         """As `SharedAcceptor.prepare`: read the certificate. Raises `IdentityError`."""
-        await self._certificates.start()
+        await self.certificates.start()
         self._started = True
 
     def greeter(self, accept: Accept) -> ProtocolFactory:
@@ -113,7 +114,7 @@ class TlsAcceptor:
 
     def reload(self, settings: ServeSettings) -> None:
         """As `Acceptor.reload`."""
-        self._certificates.reload(settings)
+        self.certificates.reload(settings)
 
     async def close(self) -> None:
         """Stop accepting."""
@@ -123,7 +124,7 @@ class TlsAcceptor:
             self._listener = None
         if self._started:
             self._started = False
-            await self._certificates.close()
+            await self.certificates.close()
 
     async def wait_closed(self) -> None:
         """As `Acceptor.wait_closed`; nothing is shared."""

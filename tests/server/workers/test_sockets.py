@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Mapping
 from typing import Any
 
 from wraith.server.workers.sockets import Giving, Handing, Taking, socket_pair
 from wraith.streams.socket_stream import SocketStream
+
+
+def lost(note: Mapping[str, Any]) -> None:
+    raise AssertionError("a socket was lost")
 
 
 class Taker:
@@ -33,7 +38,7 @@ async def test_a_socket_arrives_with_its_note_and_works() -> None:
     near, far = socket_pair()
     failed: list[Mapping[str, Any]] = []
     taker = Taker()
-    giving, taking = Giving(near, failed.append), Taking(far, taker)
+    giving, taking = Giving(near, failed.append), Taking(far, taker, lost)
     one, other = socket.socketpair()
     giving.give(one, {"token": 7, "peer": ["::1", 2]})
     await taker.has(1)
@@ -61,7 +66,7 @@ async def test_what_is_not_taken_waits_in_order() -> None:
         others.append(other)
         giving.give(one, {"token": number})
     assert "waiting=0" not in repr(giving)
-    taking = Taking(far, taker)
+    taking = Taking(far, taker, lost)
     await taker.has(600)
     assert [note["token"] for _, note in taker.taken] == list(range(600))
     for sock in others:
@@ -121,7 +126,7 @@ async def test_one_that_cannot_be_greeted_harms_no_other() -> None:
             raise ConnectionResetError
         taker(sock, note)
 
-    giving, taking = Giving(near, lambda note: None), Taking(far, take)
+    giving, taking = Giving(near, lambda note: None), Taking(far, take, lost)
     pairs = [socket.socketpair() for _ in range(3)]
     for number, (one, _) in enumerate(pairs):
         giving.give(one, {"token": number})
@@ -135,6 +140,30 @@ async def test_one_that_cannot_be_greeted_harms_no_other() -> None:
     async with asyncio.timeout(5):
         while repr(taking) != "<Taking closed>":  # the other end has closed
             await asyncio.sleep(0.005)
+
+
+async def test_without_a_descriptor_for_it_its_note_is_told() -> None:
+    near, far = socket_pair()
+    told: list[Mapping[str, Any]] = []
+    giving, taker = Giving(near, lambda note: None), Taker()
+    taking = Taking(far, taker, told.append)
+    pairs = [socket.socketpair() for _ in range(2)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        giving.give(pairs[0][0], {"token": 1})
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        taking._ready(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert told == [{"token": 1}]
+    assert pairs[0][1].recv(1) == b""
+    giving.give(pairs[1][0], {"token": 2})
+    await taker.has(1)
+    for _, item in pairs:
+        item.close()
+    taker.close()
+    giving.close()
+    taking.close()
 
 
 async def test_an_accepted_stream_becomes_a_socket() -> None:

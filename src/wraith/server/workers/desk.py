@@ -20,6 +20,7 @@ from wraith.protocol.worker_link import Copy, Message, Said
 from wraith.server.admissions import LocalAdmissions
 from wraith.server.counts import Counts
 from wraith.server.options import ServeOptions
+from wraith.server.workers.challenges import Challenges
 from wraith.server.workers.exchange import Exchange
 from wraith.server.workers.process import WorkerProcess
 from wraith.server.workers.sockets import Handing
@@ -52,6 +53,7 @@ class Desk:
         self.exchange = Exchange(options.bus_backend())
         self.tally = Tally(counts)
         self.workers: dict[int, WorkerProcess] = {}
+        self.challenges = Challenges(self.workers)
         self._shares = Shares()
         self._addresses: dict[int, str] = {}
         self._parked: deque[tuple[socket.socket, Mapping[str, Any]]] = deque()
@@ -68,6 +70,7 @@ class Desk:
             ),
             "vacate": self._vacate,
             "vacated": self._vacated,
+            "shown": self.challenges.shown,
         }
 
     def __repr__(self) -> str:
@@ -129,6 +132,7 @@ class Desk:
     def came(self, worker: WorkerProcess) -> None:
         """A worker takes connections from now on."""
         self.workers[worker.number] = worker
+        self.challenges.came(worker)
         while self._parked:
             self._give(*self._parked.popleft())
 
@@ -136,6 +140,7 @@ class Desk:
         """A worker takes no more connections; those that it has live on."""
         if self.workers.get(worker.number) is worker:
             del self.workers[worker.number]
+            self.challenges.went(worker)
 
     def went(self, worker: WorkerProcess) -> None:
         """A worker is no more: what it held is given back, what it was asked stays unanswered."""

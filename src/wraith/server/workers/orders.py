@@ -33,11 +33,6 @@ def check_shareable(options: ServeOptions) -> None:
                 "identity",
                 hint=f"serve {address.scheme} by a process of its own, without --workers",
             )
-    if options.acme_domain:
-        raise UsageError(
-            "several workers cannot answer the challenges of --acme-domain",
-            hint="leave out --workers, or give the certificate with --tls-cert and --tls-key",
-        )
     for name in ("services", "bus_may"):
         if getattr(options, name):
             raise UsageError(f"{name} is code of this program, which workers do not have")

@@ -85,11 +85,14 @@ class Giving:
 
 
 class Taking:
-    """The worker's end."""
+    """The worker's end. `lost` is told of a note whose socket the system had no room for."""
 
-    def __init__(self, channel: socket.socket, take: Take) -> None:
+    def __init__(
+        self, channel: socket.socket, take: Take, lost: Callable[[Mapping[str, Any]], None]
+    ) -> None:
         self._channel = channel
         self._take = take
+        self._lost = lost
         self._hub = running_hub()
         channel.setblocking(False)
         self._hub.add(channel.fileno(), self._ready, READ)
@@ -104,7 +107,7 @@ class Taking:
 
     def _take_one(self) -> bool:
         try:
-            data, numbers, _flags, _address = socket.recv_fds(self._channel, MAX_NOTE, 4)
+            data, numbers, _flags, _address = socket.recv_fds(self._channel, MAX_NOTE, 1)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:  # the parent is gone, which the link says
@@ -113,6 +116,8 @@ class Taking:
         if not data:
             self.close()
             return False
+        if not numbers:
+            self._lost(json.loads(data))
         for number in numbers:
             sock = socket.socket(fileno=number)
             sock.set_inheritable(False)

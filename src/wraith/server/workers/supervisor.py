@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from wraith.protocol.worker_link import Message, Said
 from wraith.server.metrics import Metrics, start_metrics
 from wraith.server.options import ServeOptions
 from wraith.server.serve import DRAIN, GOODBYE, host_key_of
+from wraith.server.workers.challenges import acme_certificate
 from wraith.server.workers.desk import Desk
 from wraith.server.workers.orders import check_shareable, write_orders
 from wraith.server.workers.process import WorkerProcess
@@ -37,6 +39,8 @@ PULSE = 1.0
 
 SILENCE = 30.0
 """Seconds without a word after which a worker is ended: it serves nobody any more."""
+
+NOT_RELOADED = ("listen", "key", "stealth", "stealth_upstream", "stealth_secret")
 
 
 class Supervisor:
@@ -111,9 +115,12 @@ class Supervisor:
     async def _start(self) -> None:
         self._host_key, self.host_key_created = host_key_of(self.options)
         shared = _shared(self.options.acceptors())
-        for acceptor in shared:
-            self._acceptors.append(acceptor)
-            await acceptor.prepare()
+        certificate = acme_certificate(shared)
+        if certificate is not None:
+            certificate.audience = self._desk.challenges
+        self._acceptors += shared
+        if certificate is None:
+            await _prepare(shared)
         self._transports = tuple(dict.fromkeys(acceptor.transport for acceptor in shared))
         self._orders = write_orders(self.options, self._transports, self._host_key)
         self._desk.exchange.start()
@@ -127,6 +134,8 @@ class Supervisor:
                 acceptor.transport, hidden=hidden and acceptor.transport == "tls"
             )
             await acceptor.listen(first)
+        if certificate is not None:  # its authority comes to look, and must find somebody
+            await _prepare(shared)
         self._tasks.spawn(self._feel_pulses(), "feel their pulses")
 
     async def _start_workers(self) -> None:
@@ -168,18 +177,22 @@ class Supervisor:
 
     def reload(self, options: ServeOptions | None = None) -> None:
         """As `Server.reload`, for all workers, and for those that will take their places."""
-        for acceptor in self._acceptors:
-            acceptor.reload(options or self.options)
         if options is not None:
-            self._desk.admissions.reload(options)
-            orders = write_orders(options, self._transports, self._host_key)
-            kept = {"listen", "key", "stealth", "stealth_upstream", "stealth_secret"}
-            self._orders = {**orders, **{name: self._orders.get(name) for name in kept}}
             self._orders = {
-                name: value for name, value in self._orders.items() if value is not None
+                **write_orders(options, self._transports, self._host_key),
+                **self._fixed,
             }
+            self.options = dataclasses.replace(options, listen=self.options.listen)
+            self._desk.admissions.reload(options)
+        for acceptor in self._acceptors:
+            acceptor.reload(self.options)
         for worker in self._workers:
             worker.link.say("reload", orders=self._orders if options is not None else None)
+
+    @property
+    def _fixed(self) -> dict[str, Any]:
+        """What a reload does not change, as the workers were told at first."""
+        return {name: self._orders[name] for name in NOT_RELOADED if name in self._orders}
 
     # Workers
 
@@ -285,6 +298,11 @@ class Supervisor:
                     worker.kill()
                 else:
                     worker.link.say("ping")
+
+
+async def _prepare(acceptors: list[SharedAcceptor]) -> None:
+    for acceptor in acceptors:
+        await acceptor.prepare()
 
 
 def _shared(acceptors: list[Acceptor]) -> list[SharedAcceptor]:

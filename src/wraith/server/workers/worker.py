@@ -5,26 +5,34 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wraith.errors import UsageError, WraithError
 from wraith.protocol.worker_link import Copy, Message
 from wraith.pubsub.backend import Gap
 from wraith.server.serve import Server
 from wraith.server.siblings import Siblings
+from wraith.server.workers.challenges import acme_certificate
 from wraith.server.workers.exchange import ExchangeBackend
 from wraith.server.workers.link import Link
 from wraith.server.workers.orders import read_orders
 from wraith.server.workers.places import Places, WaitingRoom, address_from
 from wraith.server.workers.sockets import Taking
 from wraith.server.workers.tally import Report
+from wraith.streams.log_line import log_event
 from wraith.streams.socket_stream import SocketStream, open_socket_stream
 from wraith.streams.tasks import TaskSet
 from wraith.transports.base import PeerInfo, ProtocolFactory, SharedAcceptor
+
+_log = logging.getLogger("wraith.server")
+
+if TYPE_CHECKING:
+    from wraith.transports.acme import AcmeCertificate
 
 ORDERS_LIMIT = 30.0
 """Seconds in which the parent says what this worker is to be."""
@@ -44,9 +52,14 @@ class WorkerServer(Server):
         self._places = places
         self._greeters: dict[str, SharedAcceptor] = {}
         self._hidden: ProtocolFactory | None = None
+        self.certificate: AcmeCertificate | None = None
 
     async def _begin_to_accept(self) -> None:
-        for acceptor in self.options.acceptors():
+        acceptors = self.options.acceptors()
+        self.certificate = acme_certificate(acceptors)
+        if self.certificate is not None:
+            self.certificate.follow()
+        for acceptor in acceptors:
             assert isinstance(acceptor, SharedAcceptor)
             self._acceptors.append(acceptor)
             await acceptor.prepare()
@@ -70,6 +83,12 @@ class WorkerServer(Server):
             self.admissions.end(token, "", None)
             raise
 
+    def not_taken(self, note: Mapping[str, Any]) -> None:
+        """A connection was lost on its way: there was no descriptor for it."""
+        log_event(_log, logging.ERROR, "connection not taken", reason="too many open files")
+        if note["token"] is not None:
+            self.admissions.end(note["token"], "", None)
+
     def admit_unless_closing(self, info: PeerInfo, token: int) -> asyncio.Protocol | None:
         """As `admit`; a server that stops gives the place back."""
         if self._closing:
@@ -91,6 +110,7 @@ class Worker:
         self._configure = configure
         self._server: WorkerServer | None = None
         self._leave = asyncio.Event()
+        self._late_reload: Mapping[str, Any] | None = None
         self._orders: asyncio.Future[Mapping[str, Any]]
         self._orders = asyncio.get_running_loop().create_future()
         self._tasks = TaskSet("worker")
@@ -103,6 +123,9 @@ class Worker:
             "missed": lambda said: self._missed(Gap(said["seconds"], said["dropped"])),
             "reload": self._reload,
             "ping": lambda _said: self._report(),
+            "challenged": self._challenged,
+            "settled": lambda _said: self._with_certificate(lambda item: item.settled()),
+            "obtained": lambda _said: self._with_certificate(lambda item: item.show_kept()),
             "leave": lambda _said: self._leave.set(),
         }
 
@@ -130,7 +153,9 @@ class Worker:
     async def _serve(self, said: Mapping[str, Any], channel: socket.socket) -> None:
         async with WorkerServer(said, self._places, self._link) as server:
             self._server = server
-            taking = Taking(channel, server.take)
+            taking = Taking(channel, server.take, server.not_taken)
+            if self._late_reload is not None:
+                self._reload(self._late_reload)
             self._link.say("ready")
             await self._leave.wait()
             taking.close()
@@ -160,9 +185,21 @@ class Worker:
         self._link.say("report", **dataclasses.asdict(report))
 
     def _reload(self, said: Mapping[str, Any]) -> None:
-        if self._server is not None:
-            orders = said["orders"]
-            self._server.reload(read_orders(orders) if orders is not None else None)
+        if self._server is None:
+            self._late_reload = said  # of a server that is just being started
+            return
+        orders = said["orders"]
+        self._server.reload(read_orders(orders) if orders is not None else None)
+
+    def _challenged(self, said: Mapping[str, Any]) -> None:
+        self._with_certificate(
+            lambda item: item.challenged(said["identifier"], said["key_authorization"])
+        )
+        self._link.say("shown", number=said["number"])
+
+    def _with_certificate(self, do: Callable[[AcmeCertificate], None]) -> None:
+        if self._server is not None and self._server.certificate is not None:
+            do(self._server.certificate)
 
     def _missed(self, gap: Gap) -> None:
         if self._server is not None:
