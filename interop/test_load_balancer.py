@@ -67,11 +67,15 @@ def _echo_through(server: Server, where: Address, key: Key, home: Path, far: Ech
     return ended.stdout
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("send", ["send-proxy", "send-proxy-v2", "send-proxy-v2 check"])
-def test_limits_keys_and_logs_are_about_the_client(stage: Stage, far_echo: Echo, send: str) -> None:
+def test_limits_keys_and_logs_are_about_the_client(
+    stage: Stage, far_echo: Echo, send: str, workers: str
+) -> None:
     key = stage.key()
     ask = ServerAsk(
-        authorized=[f'from="{CLIENT}" {key.public}'], extra=["--trust-proxy", "127.0.0.1"]
+        authorized=[f'from="{CLIENT}" {key.public}'],
+        extra=["--trust-proxy", "127.0.0.1", "--workers", workers],
     )
     server = stage.server("wraith", ask)
     where = _balancer(stage, server, send)

@@ -453,14 +453,15 @@ class TestLifeAndDeath:
             wait_until(lambda: all(map(is_gone, pids)), 2, "they ended with it")
         server.start()
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_signals_to_the_whole_group_drain_as_one_to_the_parent(
-        self, stage: Stage, far_echo: Echo
+        self, stage: Stage, far_echo: Echo, number: signal.Signals
     ) -> None:
         key = stage.key()
         server = a_server(stage, key)
         client = stage.client("openssh", server, key)
         with socks.connect(client.socks, far_echo.address) as stream:
-            os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+            os.killpg(server.process.pid, number)  # as Ctrl-C in a terminal, or systemd does
             wait_until(lambda: not _accepts(server.address), 5, "it stopped accepting")
             echo(stream)
         assert server.process.wait() == 0
@@ -614,6 +615,25 @@ class TestWhatCannotBeShared:
         assert f"{missing} does not exist" in process.log
         assert "put the clients' public keys there" in process.log
 
+    def test_a_worker_that_cannot_start_again_is_tried_less_and_less(
+        self, stage: Stage, far_echo: Echo
+    ) -> None:
+        key = stage.key()
+        server = a_server(stage, key)
+        before = workers_of(server)
+        authorized = _authorized_keys(server)
+        text = authorized.read_text()
+        authorized.unlink()
+        os.kill(before["1"], signal.SIGKILL)
+        wait_until(lambda: len(told(server, "worker ended")) >= 3, 20, "it was tried again")
+        ended = told(server, "worker ended")
+        assert [line["restart_in"] for line in ended[:3]] == ["0.5", "1", "2"]
+        assert "does not exist" in ended[1]["reason"]
+        assert is_open(stage.client("openssh", server, key), far_echo), "the other one remembers"
+        authorized.write_text(text)
+        authorized.chmod(0o600)
+        wait_until(lambda: workers_of(server)["1"] != before["1"], 20, "it came back")
+
     def test_a_port_that_is_taken(self, stage: Stage, far_echo: Echo) -> None:
         key, home = stage.key(), stage.home("keys")
         authorized = home / "authorized_keys"
@@ -626,6 +646,11 @@ class TestWhatCannotBeShared:
         )
         assert process.exit_code == 1
         assert "is already in use" in process.log
+
+
+def _authorized_keys(server: Server) -> Path:
+    words = server.process.command
+    return Path(words[words.index("--authorized-keys") + 1])
 
 
 def _ends(stage: Stage, *options: str) -> Process:
