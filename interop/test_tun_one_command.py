@@ -6,13 +6,14 @@ test process ── wraith serve ◄── wraith connect ◄── wraith-tun �
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM
+from signal import SIGABRT, SIGHUP, SIGINT, SIGKILL, SIGSEGV, SIGTERM, Signals
 
 import pytest
 
@@ -20,9 +21,9 @@ from interop.peers.alley import Alley
 from interop.peers.origins import Digest
 from interop.peers.process import Process, descendants, wait_until
 from interop.peers.roles import Address, Pair, ServerAsk
-from interop.peers.shim import NOBODY, shim, users
+from interop.peers.shim import NOBODY, require_root, shim, users
 from interop.peers.stage import Stage
-from interop.peers.tools import clean_environment
+from interop.peers.tools import clean_environment, require_tool
 from interop.peers.web import PAGE, Web
 
 pytestmark = pytest.mark.timeout(120)
@@ -61,8 +62,12 @@ class TestTheCommand:
     def test_ends_with_its_own_exit_code(self, alley: WebAlley, code: int) -> None:
         assert alley.run("sh", "-c", f"exit {code}").returncode == code
 
-    def test_that_is_killed_ends_as_a_shell_would_say_it(self, alley: WebAlley) -> None:
-        assert alley.run("sh", "-c", "kill -9 $$").returncode == 137
+    @pytest.mark.parametrize("number", [SIGHUP, SIGINT, SIGABRT, SIGKILL, SIGSEGV, SIGTERM])
+    def test_that_is_killed_ends_as_a_shell_would_say_it(
+        self, alley: WebAlley, number: Signals
+    ) -> None:
+        done = alley.run("sh", "-c", f"ulimit -c 0; kill -{number} $$")
+        assert (done.returncode, done.stderr) == (128 + number, "")
 
     def test_that_is_not_there_ends_with_127_and_a_reason(self, alley: WebAlley) -> None:
         done = alley.run("no-such-program")
@@ -77,6 +82,17 @@ class TestTheCommand:
         for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert f"{kind}:\t{0:016x}" in status
         assert "NoNewPrivs:\t1" in status
+
+    def test_stays_the_same_user_also_in_a_program_of_root_s(self, alley: WebAlley) -> None:
+        """Set-uid, as `sudo` and `mount` are."""
+        require_root()
+        alley.stage.folder.chmod(0o711)
+        program = alley.stage.folder / "id"
+        shutil.copy(require_tool("id"), program)
+        program.chmod(0o4755)
+        become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        assert "euid=0" in subprocess.check_output([*become, program], text=True)
+        assert "euid" not in alley.say(program)
 
     def test_is_the_same_user_in_the_same_folder_with_the_same_words(self, alley: WebAlley) -> None:
         uid = 0 if alley.user == "root" else NOBODY if os.getuid() == 0 else os.getuid()
