@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.native import OUT, CouldNot, Loadgen, build
 from bench.peers.base import Tunnel
-from bench.peers.plain import Microsocks
+from bench.peers.plain import Dante, Microsocks
 from bench.peers.wraith import Wraith
 
 NET = 10
@@ -72,6 +72,16 @@ MEASURES = (
     ),
 )  # fmt: skip
 
+TCP = tuple(measure for measure in MEASURES if measure.role != "udp")
+UDP = tuple(measure for measure in MEASURES if measure.role == "udp")
+
+SERVERS: dict[type[Tunnel], tuple[Measure, ...]] = {
+    Microsocks: TCP,
+    Dante: UDP,
+    Wraith: MEASURES,
+}
+"""What is measured through whom. Dante is here because microsocks has no datagrams."""
+
 Shim = Callable[[int], list[str]]
 """The words before a command that is to run behind a shim, for a SOCKS5 port."""
 
@@ -102,8 +112,8 @@ def main() -> int:
     loadgen = Loadgen(build())
     with loadgen.serving("origin", net=NET) as origin:
         table = {
-            kind.name: _measure_server(kind, loadgen, origin, options)
-            for kind in (Microsocks, Wraith)
+            kind.name: _measure_server(kind, measures, loadgen, origin, options)
+            for kind, measures in SERVERS.items()
         }
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "tun.json").write_text(json.dumps(table, indent=1))
@@ -120,7 +130,11 @@ Samples = dict[str, dict[str, list[float]]]
 
 
 def _measure_server(
-    kind: type[Tunnel], loadgen: Loadgen, origin: dict[str, int], options: argparse.Namespace
+    kind: type[Tunnel],
+    measures: tuple[Measure, ...],
+    loadgen: Loadgen,
+    origin: dict[str, int],
+    options: argparse.Namespace,
 ) -> Samples:
     if reason := kind.missing():
         print(f"{kind.name}: {reason}", file=sys.stderr)
@@ -128,9 +142,7 @@ def _measure_server(
     peer, samples = kind(), Samples()
     shims = {name: shim for name, shim in SHIMS.items() if shutil.which(shim(0)[0])}
     with peer.running():
-        for measure in (each for each in MEASURES if not options.only or each.key in options.only):
-            if measure.role == "udp" and not peer.has_datagrams:
-                continue
+        for measure in (each for each in measures if not options.only or each.key in options.only):
             for number in range(options.reps):
                 for way in shims if measure.figure == CPU else ("socks", *shims):
                     print(f"{kind.name} {measure.key} {number + 1} {way}", file=sys.stderr)
@@ -167,7 +179,7 @@ def _run(
 def _render(table: dict[str, Samples]) -> str:
     lines = []
     for server, samples in table.items():
-        lines += ["", f"through {server}"]
+        lines += ["", f"through {server}"] if samples else []
         for measure in MEASURES:
             ways = samples.get(measure.key, {})
             plain = ways.get("socks", [])
