@@ -165,7 +165,7 @@ s = socket.socket(kind, socket.SOCK_DGRAM)
 s.settimeout(5)
 s.connect(where)
 try:
-    for size in (1, 48, 1200, 8000):
+    for size in (1, 48, 1200, 9000, 60000):
         s.send(b"x" * size)
         who, _, data = s.recv(65535).partition(b" ")
         assert data == b"x" * size, (size, len(data))
