@@ -17,7 +17,7 @@ import wraith_tun
 from interop.peers.origins import Origin
 from interop.peers.roles import Address, ServerAsk
 from interop.peers.scripted_socks import ScriptedSocks
-from interop.peers.shim import NOBODY, require_root, run, shim, users
+from interop.peers.shim import NOBODY, make_node, require_root, run, shim, users
 from interop.peers.socks import GENERAL_FAILURE
 from interop.peers.stage import Stage
 from interop.peers.tools import require_tool
@@ -70,6 +70,7 @@ def way(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def refusal(way: str, stage: Stage) -> Refusal:
     """Why neither way of running starts, on a machine of which a script has taken something."""
+    make_node()
     if way == "--unshare":
         proxy = stage.enter(ScriptedSocks(lambda _: GENERAL_FAILURE)).address
         enter, options = ["unshare", "-m"], ["--unshare", "--", "true"]

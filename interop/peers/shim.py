@@ -55,10 +55,15 @@ def with_device(stage: Stage) -> list[str | Path]:
         stage.folder.chmod(0o711)
         os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(10, 200))
         node.chmod(0o666)
+    make_node()
+    return ["unshare", "-m", "--", "sh", "-c", _NODE_AND_RUN, node]
+
+
+def make_node() -> None:
+    """As root, make the device's node where there is none, as in a container."""
     Path("/dev/net").mkdir(exist_ok=True)
     if not Path("/dev/net/tun").exists():
         os.mknod("/dev/net/tun", stat.S_IFCHR | 0o600, os.makedev(10, 200))
-    return ["unshare", "-m", "--", "sh", "-c", _NODE_AND_RUN, node]
 
 
 def run(

@@ -22,6 +22,7 @@ from typing import Any
 
 from interop.peers.keys import Key
 from interop.peers.process import Process, ReadyPipe, wait_until
+from interop.peers.shim import make_node
 from interop.peers.stage import Stage
 from interop.peers.tools import clean_environment, require_tool
 
@@ -81,6 +82,7 @@ class Uplink:
         self.connect: Process
 
     def __enter__(self) -> Uplink:
+        make_node()
         subprocess.run(["sh", "-ec", _LAY], check=True)
         wait_until(lambda: not self.sh("ip -6 addr show tentative"), 10, "addresses are settled")
         resolvers = Path(f"/etc/netns/{HOST}")
