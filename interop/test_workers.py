@@ -138,7 +138,7 @@ class TestSharing:
         for _ in range(2):
             client = stage.client("openssh", server, key)
             with socks.connect(client.socks, far_digest.address) as stream:
-                exchange(stream, up=20 * MEGABYTE, down=20 * MEGABYTE)
+                exchange(stream, up=5 * MEGABYTE, down=5 * MEGABYTE)
         assert accepted(server) == {"1": 1, "2": 1}
 
     def test_no_secret_is_in_arguments_or_environment(self, stage: Stage) -> None:
@@ -345,11 +345,11 @@ class TestBus:
                 before = server.process.holdings().memory
                 os.kill(asleep, signal.SIGSTOP)
                 try:
-                    async with asyncio.timeout(15):  # well below the silence that ends a worker
-                        for number in range(600):
+                    async with asyncio.timeout(25):  # below the silence that ends a worker
+                        for number in range(200):
                             two.dispatch("a", "", [number, "x" * 64_000])
-                            await asyncio.sleep(0.005)
-                        await settled(two, beside)
+                            if number % 8 == 7:  # half of what may wait at the speaker
+                                await settled(two, beside)
                     grown = server.process.holdings().memory - before
                 finally:
                     os.kill(asleep, signal.SIGCONT)
@@ -360,7 +360,7 @@ class TestBus:
                     while heard[-1:] != ["last"]:
                         await asyncio.sleep(0.01)
                 assert heard[:-1] == list(range(len(heard) - 1)), "in order, without holes"
-                assert 100 < len(heard) < 500
+                assert 100 < len(heard) < 195
 
         asyncio.run(story())
 
