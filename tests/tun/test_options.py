@@ -116,8 +116,12 @@ def test_what_cannot_be_used_is_named(
     assert words in refused(capsys, *argv.split())
 
 
-def test_help_names_every_option_and_version_says_one(capsys: pytest.CaptureFixture[str]) -> None:
-    for option, words in (("--help", [name for name, *_ in OPTIONS]), ("--version", ["."])):
+def test_help_names_every_option_and_its_default_and_version_says_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [name for name, *_ in OPTIONS]
+    defaults = ["127.0.0.1:1080]", "wraith0]", "virtual]", "proxy]"]
+    for option, words in (("--help", [*names, *defaults]), ("--version", ["."])):
         with pytest.raises(SystemExit) as end:
             parse([option])
         assert end.value.code == 0

@@ -91,7 +91,7 @@ serve_options = apply(
         multiple=True,
         metavar="ADDR:PORT",
         show_default="port 22 (tls: 443) of every interface",
-        help="Address to listen on, also as tcp://ADDR:PORT or iroh://; port 0 takes a free one.",
+        help="Address to listen on, also as tcp://…, tls://… or iroh://; port 0 takes a free one.",
     ),
     transport_option("Transport of addresses without a scheme."),
     iroh_options("<state>/iroh.key, made on first start"),
