@@ -393,6 +393,8 @@ def _log_change(transport: str, server: str, change: StateChange) -> None:
         fields["reason"] = change.error.message
     if change.retry_in is not None:
         fields["retry_in"] = round(change.retry_in, 1)
+        if change.error is not None and change.error.hint is not None:
+            fields["hint"] = change.error.hint
     level = logging.WARNING if change.state is State.WAITING else logging.INFO
     if change.state is State.CONNECTING:
         level = logging.DEBUG

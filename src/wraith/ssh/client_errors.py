@@ -41,7 +41,8 @@ def translate(
         return SessionLost(f"{settings.server} closed the connection during authentication")
     return SessionLost(
         f"{settings.server} closed the connection before the SSH handshake was done",
-        hint="check that it is an SSH server; a hidden one may want --stealth-secret",
+        hint="check the port; SSH inside TLS is --transport tls, a hidden server may want "
+        "--stealth-secret",
     )
 
 
