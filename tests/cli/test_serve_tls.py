@@ -83,6 +83,8 @@ def test_one_that_cannot_be_used_ends_the_program(material: Material, tmp_path: 
     ended = wraith(*serve(material, "--tls-cert", str(tmp_path / "missing")))
     assert ended.exit_code == 1
     assert "wraith: cannot read the TLS certificate in" in ended.stderr
+    assert "with its key in" not in ended.stderr, "no other file was named"
+    assert "--tls-self-signed" in ended.stderr
 
 
 def test_sockets_that_were_handed_over_do_not_pretend_to_be_tls(

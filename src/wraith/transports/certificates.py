@@ -111,8 +111,10 @@ class CertificateSource:
             raise _unusable(cert, key, error) from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
+            where = f"{cert} with its key in {key}" if key else str(cert)
             raise IdentityError(
-                f"cannot read the TLS certificate in {cert} with its key in {key or cert}: {reason}"
+                f"cannot read the TLS certificate in {where}: {reason}",
+                hint="check the path and its permissions, or make one with --tls-self-signed",
             ) from error
         except ValueError as error:
             raise IdentityError(f"{cert} holds no certificate: {error}") from error
