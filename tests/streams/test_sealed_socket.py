@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificates import Made, make_certificate
 from tests.support.sockets import read_all, reset, tcp_pair
+from wraith.streams.direct import DirectReceiver
 from wraith.streams.opened_records import OPEN_AT_ONCE
 from wraith.streams.sealed_socket import SealedSocket
 from wraith.streams.sealing import BufferedSealing
@@ -88,6 +89,40 @@ async def test_a_goodbye_waits_behind_what_the_kernel_has_not_taken(certificate:
         ours.stream.close()
         assert await asyncio.to_thread(read_all, peer) == payload
         assert await ours.until_lost() is None
+
+
+class Sips(Recorder, DirectReceiver):
+    """Takes ten bytes, and then needs a rest."""
+
+    def get_buffer(self) -> memoryview:
+        return memoryview(self.sip)
+
+    def buffer_updated(self, count: int) -> None:
+        self.data_received(bytes(self.sip[:count]))
+        self.stream.pause_reading()
+
+    sip = bytearray(10)
+
+
+async def test_a_record_that_is_half_read_survives_a_goodbye_that_had_to_wait(
+    certificate: Made,
+) -> None:
+    payload = os.urandom(16_000_000)
+    async with secured(certificate) as (ours, peer):
+        sips = Sips()
+        sips.connection_made(ours.stream)
+        ours.stream.set_protocol(sips)
+        ours.stream.write(payload)
+        ours.stream.write_eof()
+        await asyncio.to_thread(peer.sendall, b"0123456789abcdefghij")
+        assert await sips.until_received(10) == b"0123456789"
+        assert ours.stream.get_write_buffer_size() > 0
+        assert await asyncio.to_thread(read_all, peer) == payload
+        for _ in range(2):
+            ours.stream.resume_reading()
+            await asyncio.sleep(0.01)
+        assert bytes(sips.received) == b"0123456789abcdefghij"
+        ours.stream.set_protocol(ours)
 
 
 async def test_a_goodbye_for_which_there_is_no_room_is_sent_later(

@@ -46,6 +46,10 @@ class Sealer(asyncio.Protocol):
         """There is something to read, or OpenSSL can go on where it stuck."""
         raise NotImplementedError
 
+    def hold(self, opened: bytes) -> None:
+        """What had to be read before our goodbye; it comes before all that is read later."""
+        raise NotImplementedError
+
 
 class SealedSocket(SocketStream):
     """A stream that is sealed once `begin` was called; the `Sealing` of its protocol."""
@@ -195,19 +199,20 @@ class SealedSocket(SocketStream):
     # Ending
 
     def say_goodbye(self) -> bytes:
-        """As `Sealing.say_goodbye`; only a record that is open already is read to its end."""
-        held = bytearray()
-        while self.tls.pending():
-            held += self.tls.read(RECORD)
+        """As `Sealing.say_goodbye`; when it comes to that, the protocol is asked to `hold`."""
         self.write_eof()
-        return bytes(held)
+        return b""
 
     def _shut(self) -> None:
+        opened = bytearray()
         try:
+            while self.tls.pending():  # a record that is open already is read to its end
+                opened += self.tls.read(RECORD)
             self._goodbye = self._sealed_goodbye()
         except OSError as error:  # no descriptors
             self._fail(error)
             return
+        self._sealer.hold(bytes(opened))
         self._send_goodbye()
 
     def _sealed_goodbye(self) -> bytes:

@@ -297,9 +297,12 @@ class TlsStream(OpenedRecords, DirectReceiver, Sealer):
 
     def _say_goodbye(self) -> None:
         assert self._sealing is not None
-        held = self._sealing.say_goodbye()
+        self.hold(self._sealing.say_goodbye())
+
+    def hold(self, opened: bytes) -> None:
+        """As `Sealer.hold`."""
         if not self._read_eof and not self._closing:
-            self._held += held
+            self._held += opened
         self._more = True
         self._deliver_soon()
 
