@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificates import Made, make_certificate
 from tests.support.sockets import read_all, reset, tcp_pair
+from wraith.streams import sealing
 from wraith.streams.direct import DirectReceiver
 from wraith.streams.opened_records import OPEN_AT_ONCE
 from wraith.streams.sealed_socket import SealedSocket
@@ -352,3 +353,16 @@ async def test_who_is_gone_before_the_handshake_is_lost_like_any_other(
         SocketStream(near_socket, TlsStream(ours, opening))
         far.sendall(b"\x16\x03\x01")
         assert isinstance(await ours.until_lost(), OSError)
+
+
+async def test_records_are_read_where_python_hides_its_reader_as_well(
+    certificate: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "getattr", lambda _tls, _name, default: default, raising=False)
+    async with secured(certificate) as (ours, peer):
+        sips = Sips()
+        sips.connection_made(ours.stream)
+        ours.stream.set_protocol(sips)
+        await asyncio.to_thread(peer.sendall, b"0123456789")
+        assert await sips.until_received(10) == b"0123456789"
+        ours.stream.set_protocol(ours)

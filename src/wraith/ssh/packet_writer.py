@@ -22,8 +22,9 @@ from wraith.streams.hub import READ, WRITE, Hub, borrow, borrow_for_output, give
 if TYPE_CHECKING:
     from wraith.ssh.fast_connection import FastConnection
 
-MAX_PACKET = 256 * 1024
-"""The largest piece of channel data in one packet, between two Wraiths."""
+MAX_PACKET = 256 * 1024 - 46
+"""The largest piece of channel data in one packet, between two Wraiths: sealed, it fills sixteen
+records of TLS and does not begin a seventeenth."""
 
 FLUSH_AT = 128 * 1024
 """Send before the turn ends once this much is waiting: more would only cost cache."""

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 
 from wraith.streams.direct import DirectReceiver
-from wraith.streams.sealing import RECORD, Sealing
+from wraith.streams.sealing import RECORD, Sealing, reader_of
 
 OPEN_AT_ONCE = 256 * 1024
 """Bytes received in one go, and delivered before it is others' turn."""
@@ -75,7 +75,7 @@ class OpenedRecords(asyncio.Transport):
         """Open records straight into the receiver's buffer, as many as it takes at a time."""
         sealing = self._sealing
         assert sealing is not None
-        read, has_more = sealing.tls.read, sealing.has_more
+        read, has_more = reader_of(sealing.tls), sealing.has_more
         taken = 0
         while self._may_deliver():
             now: object = self._protocol
@@ -87,8 +87,7 @@ class OpenedRecords(asyncio.Transport):
             error: OSError | None = None
             try:
                 while filled < size:
-                    # With a buffer it returns a count; the stubs know only the other form.
-                    count: int = read(size - filled, space[filled:])  # type: ignore[assignment]
+                    count = read(size - filled, space[filled:])
                     filled += count
                     if count == RECORD:
                         continue  # the usual case of bulk; at the end OpenSSL says so itself
