@@ -153,8 +153,8 @@ class SealedSocket(SocketStream):
             self._fault(error)
 
     def has_more(self) -> bool:
-        """As `Sealing.has_more`: the rest of a record; what the kernel has, it will tell."""
-        return self.tls.pending() > 0
+        """As `Sealing.has_more`: OpenSSL may have read ahead, and of that the kernel is silent."""
+        return True
 
     def no_more_to_read(self) -> None:
         """As `Sealing.no_more_to_read`: what still comes is not looked at."""
@@ -204,22 +204,19 @@ class SealedSocket(SocketStream):
         return b""
 
     def _shut(self) -> None:
-        opened = bytearray()
         try:
-            while self.tls.pending():  # a record that is open already is read to its end
-                opened += self.tls.read(RECORD)
             self._goodbye = self._sealed_goodbye()
         except OSError as error:  # no descriptors
             self._fail(error)
             return
-        self._sealer.hold(bytes(opened))
         self._send_goodbye()
 
     def _sealed_goodbye(self) -> bytes:
         """`close_notify` as a record.
 
         Python's `unwrap` sends it, and then reads what has come from the peer, data included. So
-        for this moment the descriptor is another one, on which nothing comes.
+        for this moment the descriptor is another one, on which nothing comes; and what OpenSSL has
+        taken from the right one is read before.
         """
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -228,6 +225,7 @@ class SealedSocket(SocketStream):
             real = os.dup(self._fd)
             try:
                 os.dup2(ours.fileno(), self._fd, inheritable=False)
+                self._sealer.hold(self._read_up())
                 with contextlib.suppress(ssl.SSLError):
                     self.tls.unwrap()
                     self.heard_goodbye = True
@@ -237,6 +235,13 @@ class SealedSocket(SocketStream):
             with contextlib.suppress(BlockingIOError):
                 return theirs.recv(RECORD)
         return b""
+
+    def _read_up(self) -> bytes:
+        opened = bytearray()
+        with contextlib.suppress(ssl.SSLError):  # no more; or what the next reading meets
+            while data := self.tls.read(RECORD):
+                opened += data
+        return bytes(opened)
 
     def _send_goodbye(self) -> None:
         assert self._sock is not None

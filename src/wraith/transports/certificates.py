@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from wraith.errors import IdentityError
 from wraith.state.files import write_private
 from wraith.streams.log_line import log_event
+from wraith.transports.tls_read_ahead import read_ahead
 
 _log = logging.getLogger("wraith.server")
 
@@ -42,6 +43,7 @@ def server_context() -> ssl.SSLContext:
     # As in SSH, the client's order counts: it knows which cipher its processor likes.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
+    read_ahead(context)
     return context
 
 

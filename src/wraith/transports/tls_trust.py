@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wraith.errors import CertificateError, TlsError, TransportError, UsageError
 from wraith.transports.tls_ciphers import prefer_aes_128
+from wraith.transports.tls_read_ahead import read_ahead
 
 _PIN = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
@@ -72,6 +73,7 @@ class Trust:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         prefer_aes_128(context)
+        read_ahead(context)
         return context
 
     def check(self, server: str, certificate: bytes) -> None:
