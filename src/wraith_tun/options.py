@@ -66,8 +66,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             parser.add_argument(name, action="store_true", help=text, default=None)
         else:
             action = "append" if default == [] else "store"
-            said = f"{text} [default: {default}]" if default else text
-            parser.add_argument(name, metavar=metavar, action=action, help=said)
+            text += f" [default: {default}]" if default else ""
+            parser.add_argument(name, metavar=metavar, action=action, help=text)
     parser.add_argument("command", metavar="-- COMMAND", nargs="*", help="with --unshare")
     end = argv.index("--") if "--" in argv else len(argv)
     options = parser.parse_args(argv[:end])

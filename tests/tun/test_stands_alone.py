@@ -11,7 +11,7 @@ import wraith_tun
 FOLDER = Path(wraith_tun.__file__).parent
 PURE = {"packets", "flows", "dns"}
 PURE_IMPORTS = {"struct", "enum", "typing", "collections", "dataclasses", "re", "ipaddress"}
-MOST_LINES = 1363
+MOST_LINES = 1364
 """Of code; docs/architecture/tun-shim.md says where they go."""
 
 
